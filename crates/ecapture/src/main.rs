@@ -1,0 +1,2 @@
+//! The ecapture command.
+fn main() {}

@@ -1,0 +1,24 @@
+//! The vocabulary that the parts of ecapture share.
+//!
+//! Two borders are defined here, and nothing else:
+//!
+//! * [`Event`]: what `probe` says and `flow` listens to, in the order in which it happened;
+//! * [`Record`]: what `flow` makes of it and `sink` writes.
+//!
+//! `Send`/`Recv`, `local`/`remote` are always from the traced program's view.
+
+mod connection;
+mod input;
+mod loss;
+mod output;
+mod time;
+
+pub use connection::{ConnId, Connection, Direction, Library};
+pub use input::{Chunk, Event, Hole, HoleCause};
+pub use loss::{Loss, LossTable};
+pub use output::{
+    BodyCoding, BodyPart, Completeness, Content, Data, Field, HttpMessage, HttpVersion, Record,
+    RequestLine, ServerSentEvent, Start, StatusLine, Unparsed, WebSocketMessage,
+    WebSocketMessageKind,
+};
+pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! From events to records: connections, stream reassembly, HTTP and WebSocket.

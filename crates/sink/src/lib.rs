@@ -1,0 +1,1 @@
+//! From records to bytes: encoders and destinations.

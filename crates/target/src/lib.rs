@@ -1,0 +1,1 @@
+//! What to probe: processes, libraries, ELF files, probe sites, layouts.
