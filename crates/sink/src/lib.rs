@@ -1,1 +1,35 @@
-//! From records to bytes: encoders and destinations.
+//! From records to bytes: how a [`event::Record`] is written, and where to.
+//!
+//! * [`Encoder`]: one record in, its bytes out. [`TextEncoder`] is for people, [`JsonEncoder`] for
+//!   programs; `docs/events.md` describes the latter's lines.
+//! * [`Output`]: an encoder, a buffer and a destination. It knows when nobody reads any more.
+//! * [`create_private`]: how every file that may hold captured secrets is made.
+//!
+//! What a record means is `flow`'s business; what the user asked for is `cli`'s.
+
+mod invisible;
+mod json;
+mod kind;
+mod output;
+mod private_file;
+mod text;
+mod time;
+
+pub use json::{JsonEncoder, JsonOptions};
+pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
+pub use private_file::{PrivateFileError, create_private};
+pub use text::{TextEncoder, TextOptions};
+
+/// Turns records into bytes.
+pub trait Encoder {
+    /// Appends one record to `out`: a block of text, or one line of JSON.
+    fn encode(&mut self, record: &event::Record<'_>, out: &mut Vec<u8>);
+}
+
+/// The part of `payload` that is shown when the user asked for at most `limit` bytes.
+fn cut(payload: &[u8], limit: Option<usize>) -> &[u8] {
+    match limit {
+        Some(limit) if limit < payload.len() => &payload[..limit],
+        _ => payload,
+    }
+}

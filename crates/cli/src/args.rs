@@ -1,0 +1,258 @@
+//! The arguments as the user types them. The doc comments are the help, the man pages and the
+//! completions.
+
+use crate::config::{Color, Format, Placement};
+use crate::generate::Shell;
+use crate::values::{self, Address, User};
+use crate::{CaptureMode, examples};
+use clap::builder::TypedValueParser as _;
+use clap::{ArgAction, Parser, Subcommand};
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shows the plaintext of TLS connections without a CA certificate, by eBPF.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ecapture",
+    after_help = examples::ROOT,
+    disable_version_flag = true,
+    infer_subcommands = true,
+    args_override_self = true,
+    subcommand_required = false,
+    max_term_width = 100
+)]
+pub(crate) struct Args {
+    /// Print the version.
+    #[arg(short = 'v', long)]
+    pub(crate) version: bool,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<CommandArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CommandArgs {
+    /// Capture the plaintext of the OpenSSL family: OpenSSL, BoringSSL, LibreSSL, AWS-LC.
+    ///
+    /// Without flags, of every such library that is in use or installed, in containers too, and of
+    /// those that appear later.
+    #[command(visible_alias = "openssl", after_help = examples::TLS)]
+    Tls(Box<TlsArgs>),
+    /// Show the TLS libraries of a file or process, and where they would be probed.
+    #[command(after_help = examples::INSPECT)]
+    Inspect(InspectArgs),
+    /// Check what works on this machine, and say what to do about the rest.
+    ///
+    /// The exit status is 0 if capturing can work.
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell.
+    #[command(after_help = examples::COMPLETION)]
+    Completion(CompletionArgs),
+    /// Write the man pages into a directory.
+    #[command(hide = true, after_help = examples::MAN)]
+    Man(ManArgs),
+}
+
+/// Allowed before and after the command: every command has its own, and both are joined.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Log more.
+    #[arg(short, long)]
+    pub(crate) debug: bool,
+    /// Log only errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Only these processes: a list, repeatable [default: 0, all].
+    #[arg(short, long, value_name = "PID,…", value_delimiter = ',', value_parser = values::pid, action = ArgAction::Append, allow_negative_numbers = true)]
+    pub(crate) pid: Vec<u32>,
+    /// Only this user: id (0 is all), or name (root is root alone) [default: 0, all].
+    #[arg(short, long, value_name = "USER", value_parser = values::user, allow_negative_numbers = true)]
+    pub(crate) uid: Option<User>,
+    /// Kernel type information: 0 if there is any, 1 required, 2 unused [default: 0].
+    #[arg(short, long, value_name = "0|1|2", value_parser = clap::value_parser!(u8).range(0..=2), allow_negative_numbers = true)]
+    pub(crate) btf: Option<u8>,
+    /// Show payloads in hexadecimal.
+    #[arg(long)]
+    pub(crate) hex: bool,
+    /// Show at most so many bytes of each payload; 0 is all [default: 0].
+    #[arg(short, long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub(crate) tsize: Option<u64>,
+    /// Kernel buffer per CPU, in pages of 4 KiB [default: 1024, which is 4 MiB].
+    #[arg(long, value_name = "PAGES", value_parser = values::mapsize, allow_negative_numbers = true)]
+    pub(crate) mapsize: Option<u64>,
+    /// Write the tool's own log to a file instead of standard error.
+    #[arg(short, long, value_name = "FILE", value_parser = address_parser())]
+    pub(crate) logaddr: Option<Address>,
+    /// Where captured events go (not available yet, see --output).
+    #[arg(long, value_name = "ADDRESS", value_parser = address_parser(), hide = true)]
+    pub(crate) eventaddr: Option<Address>,
+    /// Address of the WebSocket server for eCaptureQ (not available yet).
+    #[arg(long, value_name = "URL", value_parser = values::websocket_server, hide = true)]
+    pub(crate) ecaptureq: Option<String>,
+    /// Address of the HTTP configuration server (not available yet).
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::listen, hide = true)]
+    pub(crate) listen: Option<String>,
+    /// Begin a new event file after so many MB (not available yet).
+    #[arg(long, value_name = "MB", hide = true, allow_negative_numbers = true)]
+    pub(crate) eventroratesize: Option<u16>,
+    /// Begin a new event file after so many seconds (not available yet).
+    #[arg(long, value_name = "SECONDS", hide = true, allow_negative_numbers = true)]
+    pub(crate) eventroratetime: Option<u16>,
+}
+
+/// What capturing modules have in common.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CaptureArgs {
+    /// How records are written; json is one object a line, see docs/events.md.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "text|json"
+    )]
+    pub(crate) format: Format,
+    /// Write records to this file, readable by its owner alone; - is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// When to use colour; auto is on a terminal, unless `NO_COLOR` is set.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "auto|always|never"
+    )]
+    pub(crate) color: Color,
+    /// Show the bytes as the library returned them, without looking for HTTP.
+    #[arg(long)]
+    pub(crate) no_parse: bool,
+    /// Only processes in this cgroup (version 2).
+    #[arg(long = "cgroup_path", alias = "cgroup-path", value_name = "DIR")]
+    pub(crate) cgroup_path: Option<PathBuf>,
+    /// End after this time: 500ms, 10s, 2m.
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) duration: Option<Duration>,
+    /// End after so many records.
+    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true)]
+    pub(crate) count: Option<NonZeroU64>,
+    /// At the end, write the balance to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) summary: Option<PathBuf>,
+    /// Exit with status 3 if anything was lost.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Nothing: records are always in order.
+    #[arg(long = "perf-reorder", hide = true)]
+    pub(crate) perf_reorder: bool,
+    /// Nothing: records are always in order.
+    #[arg(long = "perf-reorder-lag-ms", value_name = "MS", hide = true)]
+    pub(crate) perf_reorder_lag_ms: Option<u64>,
+    /// Run this program and capture only it and its children; exit with its status.
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TlsArgs {
+    /// Words of a packet filter (with -m pcap, not available yet).
+    #[arg(hide = true, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// Only this library, or executable that contains one; repeatable.
+    #[arg(long, value_name = "FILE", action = ArgAction::Append)]
+    pub(crate) libssl: Vec<PathBuf>,
+    /// What to capture: text; keylog and pcap are not available yet.
+    #[arg(short, long, alias = "mode", value_name = "MODE", default_value = "text", value_parser = mode_parser(), hide_possible_values = true)]
+    pub(crate) model: CaptureMode,
+    /// How probe sites are chosen: the cheapest that are provably right, or entry and return.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "auto|entry"
+    )]
+    pub(crate) placement: Placement,
+    /// The key log file (not available yet).
+    #[arg(short, long, value_name = "FILE", hide = true)]
+    pub(crate) keylogfile: Option<PathBuf>,
+    /// The packet file (not available yet).
+    #[arg(short = 'w', long, value_name = "FILE", hide = true)]
+    pub(crate) pcapfile: Option<PathBuf>,
+    /// The network interface (not available yet).
+    #[arg(short, long, value_name = "NAME", hide = true)]
+    pub(crate) ifname: Option<String>,
+    /// The library's version (not available yet).
+    #[arg(long = "ssl_version", alias = "ssl-version", value_name = "VERSION", hide = true)]
+    pub(crate) ssl_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A library, an executable, or the id of a process (for a file whose name is a number: ./NAME).
+    #[arg(value_name = "PATH|PID")]
+    pub(crate) target: OsString,
+    /// How to write what was found.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "text|json"
+    )]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManArgs {
+    /// The directory; it must exist.
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+/// Every name of a mode, the first of each the usual one.
+const MODES: [(&str, CaptureMode); 5] = [
+    ("text", CaptureMode::Text),
+    ("keylog", CaptureMode::Keylog),
+    ("pcap", CaptureMode::Pcap),
+    ("key", CaptureMode::Keylog),
+    ("pcapng", CaptureMode::Pcap),
+];
+
+fn mode_parser() -> impl clap::builder::TypedValueParser<Value = CaptureMode> {
+    clap::builder::PossibleValuesParser::new(MODES.map(|(name, _)| name)).map(|value| {
+        // The parser let only names of the table through.
+        MODES.iter().find(|(name, _)| *name == value).map_or(CaptureMode::Text, |(_, mode)| *mode)
+    })
+}
+
+fn address_parser() -> impl clap::builder::TypedValueParser<Value = Address> {
+    clap::builder::OsStringValueParser::new().try_map(|value| values::address(OsStr::new(&value)))
+}

@@ -1,0 +1,202 @@
+//! From arguments to configuration: what no single flag can tell.
+
+use crate::args::{Args, CaptureArgs, CommandArgs, GlobalArgs, TlsArgs};
+use crate::config::{
+    BtfMode, CaptureConfig, Command, DoctorConfig, Format, Global, InspectConfig, InspectTarget,
+    TlsConfig,
+};
+use crate::values::{self, Address, MAPSIZE_UNIT, User};
+use crate::{Exit, not_yet, version_line};
+use clap::error::ErrorKind;
+use std::ffi::OsString;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+
+const DEFAULT_MAPSIZE: u64 = 1024;
+
+/// `clap` is only asked to word the errors like its own.
+pub(crate) fn command(args: Args, clap: &mut clap::Command) -> Result<Command, Exit> {
+    if args.version {
+        return Err(Exit::answer(format!("{}\n", version_line())));
+    }
+    let Some(command) = args.command else {
+        return Err(Exit { code: 1, text: clap.render_help().to_string(), to_stdout: false });
+    };
+    let mut errors = Errors { clap, command: command.name() };
+    let before = args.global;
+    match command {
+        CommandArgs::Tls(args) => tls(*args, before, &mut errors).map(Box::new).map(Command::Tls),
+        CommandArgs::Inspect(args) => Ok(Command::Inspect(InspectConfig {
+            global: global(before, args.global, &mut errors)?,
+            target: inspect_target(args.target),
+            format: args.format,
+        })),
+        CommandArgs::Doctor(args) => {
+            Ok(Command::Doctor(DoctorConfig { global: global(before, args.global, &mut errors)? }))
+        }
+        CommandArgs::Completion(args) => {
+            global(before, args.global, &mut errors)?;
+            Ok(Command::Completion(args.shell))
+        }
+        CommandArgs::Man(args) => {
+            global(before, args.global, &mut errors)?;
+            Ok(Command::Man(args.dir))
+        }
+    }
+}
+
+impl CommandArgs {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Tls(_) => "tls",
+            Self::Inspect(_) => "inspect",
+            Self::Doctor(_) => "doctor",
+            Self::Completion(_) => "completion",
+            Self::Man(_) => "man",
+        }
+    }
+}
+
+/// Makes errors that look like the parser's, with the usage of the command at hand.
+struct Errors<'a> {
+    clap: &'a mut clap::Command,
+    command: &'static str,
+}
+
+impl Errors<'_> {
+    fn conflict(&mut self, message: &str) -> Exit {
+        let command = match self.clap.find_subcommand_mut(self.command) {
+            Some(command) => command,
+            None => self.clap,
+        };
+        command.error(ErrorKind::ArgumentConflict, message).into()
+    }
+}
+
+fn tls(args: TlsArgs, before: GlobalArgs, errors: &mut Errors<'_>) -> Result<TlsConfig, Exit> {
+    not_yet::check_tls(&args)?;
+    if !args.filter.is_empty() {
+        let words = args.filter.join(" ");
+        return Err(errors.conflict(&format!(
+            "unexpected argument '{words}': a packet filter goes with --model pcap only; \
+             to run a program and capture it, put -- before it"
+        )));
+    }
+    let notes = notes(&args.capture);
+    let global = global(before, args.global, errors)?;
+    let capture = capture(args.capture, &global, errors)?;
+    Ok(TlsConfig {
+        global,
+        capture,
+        libssl: args.libssl.into_iter().filter(|path| !is_empty(path)).collect(),
+        placement: args.placement,
+        notes,
+    })
+}
+
+fn notes(args: &CaptureArgs) -> Vec<String> {
+    let mut notes = Vec::new();
+    if args.perf_reorder || args.perf_reorder_lag_ms.is_some() {
+        notes.push("--perf-reorder is not needed any more: records are always in order".to_owned());
+    }
+    notes
+}
+
+fn capture(
+    args: CaptureArgs,
+    global: &Global,
+    errors: &mut Errors<'_>,
+) -> Result<CaptureConfig, Exit> {
+    if !args.program.is_empty() && !global.pids.is_empty() {
+        return Err(errors.conflict(
+            "the argument '--pid' cannot be used with '-- PROGRAM': the program is the process",
+        ));
+    }
+    if global.hex && args.format == Format::Json {
+        return Err(errors.conflict(
+            "the argument '--hex' cannot be used with '--format json': \
+             bytes that are no text are in base64 there",
+        ));
+    }
+    Ok(CaptureConfig {
+        format: args.format,
+        output: args.output.filter(|path| !is_empty(path) && path != Path::new("-")),
+        color: args.color,
+        parse: !args.no_parse,
+        cgroup: args.cgroup_path.filter(|path| !is_empty(path)),
+        duration: args.duration,
+        count: args.count,
+        summary: args.summary.filter(|path| !is_empty(path)),
+        strict: args.strict,
+        program: args.program,
+    })
+}
+
+/// The old defaults were empty strings, so scripts may give them.
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+/// Joins what was given before and after the command; of a single value the latter counts.
+fn global(before: GlobalArgs, after: GlobalArgs, errors: &mut Errors<'_>) -> Result<Global, Exit> {
+    let args = GlobalArgs {
+        debug: before.debug | after.debug,
+        quiet: before.quiet | after.quiet,
+        pid: [before.pid, after.pid].concat(),
+        uid: after.uid.or(before.uid),
+        btf: after.btf.or(before.btf),
+        hex: before.hex | after.hex,
+        tsize: after.tsize.or(before.tsize),
+        mapsize: after.mapsize.or(before.mapsize),
+        logaddr: after.logaddr.or(before.logaddr),
+        eventaddr: after.eventaddr.or(before.eventaddr),
+        ecaptureq: after.ecaptureq.or(before.ecaptureq),
+        listen: after.listen.or(before.listen),
+        eventroratesize: after.eventroratesize.or(before.eventroratesize),
+        eventroratetime: after.eventroratetime.or(before.eventroratetime),
+    };
+    not_yet::check_global(&args)?;
+    if args.debug && args.quiet {
+        return Err(errors.conflict("the argument '--debug' cannot be used with '--quiet'"));
+    }
+    Ok(Global {
+        debug: args.debug,
+        quiet: args.quiet,
+        log_file: match args.logaddr {
+            Some(Address::File(path)) => Some(path),
+            Some(Address::Default | Address::Network(_)) | None => None,
+        },
+        btf: match args.btf {
+            Some(1) => BtfMode::Core,
+            Some(2) => BtfMode::NonCore,
+            _ => BtfMode::Auto,
+        },
+        hex: args.hex,
+        tsize: args.tsize.and_then(NonZeroU64::new),
+        buffer_bytes_per_cpu: args.mapsize.unwrap_or(DEFAULT_MAPSIZE * MAPSIZE_UNIT),
+        pids: pids(args.pid, errors)?,
+        uid: match args.uid {
+            Some(User::Id(uid)) => Some(uid),
+            Some(User::All) | None => None,
+        },
+    })
+}
+
+fn pids(mut pids: Vec<u32>, errors: &mut Errors<'_>) -> Result<Vec<u32>, Exit> {
+    pids.sort_unstable();
+    pids.dedup();
+    match pids.as_slice() {
+        [0] => Ok(Vec::new()),
+        [0, ..] => Err(errors.conflict(
+            "'--pid 0' cannot be used with other process ids: 0 stands for every process",
+        )),
+        _ => Ok(pids),
+    }
+}
+
+fn inspect_target(target: OsString) -> InspectTarget {
+    match target.to_str().map(values::pid) {
+        Some(Ok(pid)) if pid != 0 => InspectTarget::Pid(pid),
+        _ => InspectTarget::Path(PathBuf::from(target)),
+    }
+}

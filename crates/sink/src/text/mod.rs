@@ -1,0 +1,136 @@
+//! Records for people: a header line, the content, a blank line.
+
+mod escape;
+mod header;
+mod payload;
+
+use crate::Encoder;
+use crate::time::Clock;
+use escape::{Keep, escape};
+use event::{Content, Direction, Field, HttpMessage, HttpVersion, Record, Start};
+use std::io::Write as _;
+
+/// What the user, and where the text goes, decide about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TextOptions {
+    /// Colour the header lines: green what was received, magenta what was sent.
+    pub color: bool,
+    /// The text goes to a terminal: make visible what it would act on or hide.
+    pub escape: bool,
+    /// Show every payload as a hex dump.
+    pub hex: bool,
+    /// Show at most so many bytes of each payload.
+    pub tsize: Option<usize>,
+}
+
+/// Writes records as text.
+#[derive(Debug, Clone)]
+pub struct TextEncoder {
+    options: TextOptions,
+    clock: Clock,
+}
+
+impl TextEncoder {
+    /// An encoder that has written nothing yet.
+    pub fn new(options: TextOptions) -> Self {
+        Self { options, clock: Clock::new() }
+    }
+}
+
+const GREEN: &[u8] = b"\x1b[32m";
+const MAGENTA: &[u8] = b"\x1b[35m";
+const PLAIN: &[u8] = b"\x1b[0m";
+
+impl Encoder for TextEncoder {
+    fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        if self.options.color {
+            out.extend_from_slice(match record.dir {
+                Direction::Recv => GREEN,
+                Direction::Send => MAGENTA,
+            });
+        }
+        self.clock.write(record.ts, out);
+        out.push(b' ');
+        header::write(record, out);
+        if self.options.color {
+            out.extend_from_slice(PLAIN);
+        }
+        out.push(b'\n');
+        content(&record.content, self.options, out);
+        out.push(b'\n');
+    }
+}
+
+fn content(content: &Content<'_>, options: TextOptions, out: &mut Vec<u8>) {
+    match content {
+        Content::Data(data) => payload::write(data.bytes, options, out),
+        Content::Http(message) => http(message, options, out),
+        Content::BodyPart(part) => {
+            payload::write(part.bytes, options, out);
+            trailers(part.trailers, options, out);
+        }
+        Content::WebSocket(message) => payload::write(message.payload, options, out),
+        Content::ServerSentEvent(event) => payload::write(event.raw, options, out),
+        Content::Hole(hole) => {
+            // Writing to a Vec cannot fail, here and below.
+            let _ = writeln!(out, "[{} bytes not shown: {}]", hole.len, hole.cause.as_str());
+        }
+    }
+}
+
+fn http(message: &HttpMessage<'_>, options: TextOptions, out: &mut Vec<u8>) {
+    let version = message.version.as_str();
+    match &message.start {
+        Start::Request(start) => {
+            line(&start.method, options, out);
+            out.push(b' ');
+            line(&start.target, options, out);
+            let _ = writeln!(out, " {version}");
+            // In HTTP/1 it stands among the header fields.
+            if let (HttpVersion::Http2, Some(authority)) = (message.version, &start.authority) {
+                out.extend_from_slice(b":authority: ");
+                line(authority, options, out);
+                out.push(b'\n');
+            }
+        }
+        Start::Response(start) => {
+            let _ = write!(out, "{version} {}", start.status);
+            if !start.reason.is_empty() {
+                out.push(b' ');
+                line(&start.reason, options, out);
+            }
+            out.push(b'\n');
+        }
+    }
+    fields(message.headers, options, out);
+    if !message.body.is_empty() {
+        out.push(b'\n');
+        payload::write(message.body, options, out);
+    }
+    trailers(message.trailers, options, out);
+}
+
+fn fields(fields: &[Field<'_>], options: TextOptions, out: &mut Vec<u8>) {
+    for field in fields {
+        line(&field.name, options, out);
+        out.extend_from_slice(b": ");
+        line(&field.value, options, out);
+        out.push(b'\n');
+    }
+}
+
+fn trailers(trailers: &[Field<'_>], options: TextOptions, out: &mut Vec<u8>) {
+    if !trailers.is_empty() {
+        out.extend_from_slice(b"[trailers]\n");
+        fields(trailers, options, out);
+    }
+}
+
+/// Captured text that is a line, or a part of one.
+fn line(text: &[u8], options: TextOptions, out: &mut Vec<u8>) {
+    if options.escape {
+        escape(text, Keep::Tab, out);
+    } else {
+        out.extend_from_slice(text);
+    }
+}
