@@ -89,6 +89,12 @@ impl<F: FnMut(&[u8]) -> bool> Finder<F> {
                     scan.processes += 1;
                     self.scan_process(pid, &text, &mut seen, &mut scan);
                 }
+                Maps::Cut => {
+                    scan.processes += 1;
+                    self.scan_process(pid, &text, &mut seen, &mut scan);
+                    let error = io::Error::new(io::ErrorKind::FileTooLarge, "over 64 MiB; cut");
+                    scan.failed.push((process::path(pid, "maps"), error));
+                }
                 Maps::Unreadable => scan.unreadable += 1,
                 Maps::None => {}
             }
@@ -146,6 +152,7 @@ impl<F: FnMut(&[u8]) -> bool> Finder<F> {
         scan: &mut ProcessScan,
     ) {
         let namespace = process::mount_namespace(pid);
+        let own_namespace = namespace.is_some() && namespace == process::own_mount_namespace();
         for mapping in maps::executable(text) {
             let entry = match seen.entry(Sight::of(&mapping, namespace)) {
                 Entry::Vacant(entry) => entry,
@@ -162,7 +169,7 @@ impl<F: FnMut(&[u8]) -> bool> Finder<F> {
                 range: (mapping.start, mapping.end),
                 ino: mapping.ino,
                 deleted: mapping.deleted,
-                own_namespace: namespace.is_some() && namespace == process::own_mount_namespace(),
+                own_namespace,
             };
             let path = mapping.path();
             let located = match place.locate(&path) {
@@ -282,8 +289,14 @@ fn note_pid(candidate: &mut Candidate, pid: u32) {
     }
 }
 
+/// Longest `/proc/PID/maps` that is read. A process may have 65 530 mappings of files whose paths have
+/// 4 KiB each, and one that does is up to no good.
+const MAX_MAPS_LEN: u64 = 64 << 20;
+
 enum Maps {
     Text,
+    /// Only the first [`MAX_MAPS_LEN`] bytes.
+    Cut,
     Unreadable,
     /// Gone, or a thread of the kernel.
     None,
@@ -291,9 +304,11 @@ enum Maps {
 
 fn read_maps(pid: u32, text: &mut Vec<u8>) -> Maps {
     text.clear();
-    let read = File::open(process::path(pid, "maps")).and_then(|mut maps| maps.read_to_end(text));
+    let read = File::open(process::path(pid, "maps"))
+        .and_then(|maps| maps.take(MAX_MAPS_LEN).read_to_end(text));
     match read {
         Ok(0) => Maps::None,
+        Ok(len) if len as u64 == MAX_MAPS_LEN => Maps::Cut,
         Ok(_) => Maps::Text,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             if process::is_kernel_thread(pid) {

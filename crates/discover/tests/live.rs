@@ -1,5 +1,6 @@
 //! Discovery on this host, with real processes. Watching needs root: without it those tests are
 //! skipped, unless `ECAPTURE_REQUIRE_BPF=1`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use discover::{Finder, NewMapping, Notice, Origin, Scope, Watcher, companion, maps};
 use std::ffi::OsStr;
@@ -61,7 +62,7 @@ fn some_library() -> PathBuf {
 }
 
 fn has_rights() -> bool {
-    if rustix_is_root() {
+    if is_root() {
         return true;
     }
     assert!(std::env::var_os("ECAPTURE_REQUIRE_BPF").is_none_or(|v| v != "1"), "needs root");
@@ -69,7 +70,7 @@ fn has_rights() -> bool {
     false
 }
 
-fn rustix_is_root() -> bool {
+fn is_root() -> bool {
     discover::process::uid(std::process::id()) == Some(0)
 }
 
