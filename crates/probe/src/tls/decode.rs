@@ -40,6 +40,10 @@ impl Decoder {
         }
     }
 
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     pub(super) fn connections(&self) -> u64 {
         self.last
     }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::record;
 use crate::ring::{Mapping, Rings};
 use decode::Decoder;
-use event::{Event, Library};
+use event::{Event, Library, Timestamp};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -122,6 +122,11 @@ impl Capture {
         if let Some(flag) = self.shared.u32_at(0) {
             flag.store(value, Ordering::SeqCst);
         }
+    }
+
+    /// The time of day at `ktime` nanoseconds of the kernel's monotonic clock.
+    pub fn time(&self, ktime: u64) -> Timestamp {
+        self.decoder.clock().at(ktime)
     }
 
     /// Counts so far.
