@@ -1,6 +1,6 @@
 //! What every format says alike of a record's content: its kind and its length.
 
-use event::{Content, Start, Unparsed};
+use event::{Content, Start, Unparsed, WebSocketMessage, WebSocketMessageKind};
 
 /// The word for the kind of a record.
 pub(crate) fn kind(content: &Content<'_>) -> &'static str {
@@ -37,4 +37,11 @@ pub(crate) fn unparsed_reason(why: Unparsed) -> (&'static str, Option<&'static s
         Unparsed::Malformed(detail) => ("malformed", Some(detail)),
         Unparsed::Incomplete(detail) => ("incomplete", Some(detail)),
     }
+}
+
+/// Why a WebSocket is closed: the number before the reason in a close message's payload (RFC 6455
+/// section 5.5.1).
+pub(crate) fn close_code(message: &WebSocketMessage<'_>) -> Option<u16> {
+    let code = message.payload.first_chunk()?;
+    (message.kind == WebSocketMessageKind::Close).then(|| u16::from_be_bytes(*code))
 }

@@ -8,7 +8,7 @@ mod line;
 mod string;
 
 use crate::Encoder;
-use crate::kind::{kind, payload_len, unparsed_reason};
+use crate::kind::{close_code, kind, payload_len, unparsed_reason};
 use crate::time::Clock;
 use event::{Content, Data, Record, ServerSentEvent, WebSocketMessage};
 use line::{Line, names};
@@ -100,6 +100,9 @@ fn raw_data(line: &mut Line<'_>, data: &Data<'_>) {
 
 fn websocket(line: &mut Line<'_>, message: &WebSocketMessage<'_>) {
     line.text(",\"opcode\":\"", message.kind.as_str());
+    if let Some(code) = close_code(message) {
+        line.number(",\"code\":", code);
+    }
     line.truth(",\"last\":", message.last);
     if let Some(note) = message.note {
         line.text(",\"note\":\"", note);

@@ -4,7 +4,7 @@
 //! Comm:…,`, because people grep and script on that.
 
 use super::escape::{Keep, escape};
-use crate::kind::{kind, payload_len, unparsed_reason};
+use crate::kind::{close_code, kind, payload_len, unparsed_reason};
 use event::{BodyCoding, Completeness, Content, HttpMessage, Record, Start};
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -51,6 +51,9 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         }
         Content::WebSocket(message) => {
             named("Opcode", message.kind.as_str(), out);
+            if let Some(code) = close_code(message) {
+                let _ = write!(out, ", Code:{code}");
+            }
             if !message.last {
                 out.extend_from_slice(b", More");
             }

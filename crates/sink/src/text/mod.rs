@@ -5,6 +5,7 @@ mod header;
 mod payload;
 
 use crate::Encoder;
+use crate::kind::close_code;
 use crate::time::Clock;
 use escape::{Keep, escape};
 use event::{Content, Direction, Field, HttpMessage, HttpVersion, Record, Start};
@@ -69,7 +70,11 @@ fn content(content: &Content<'_>, options: TextOptions, out: &mut Vec<u8>) {
             payload::write(part.bytes, options, out);
             trailers(part.trailers, options, out);
         }
-        Content::WebSocket(message) => payload::write(message.payload, options, out),
+        Content::WebSocket(message) => {
+            // The code before the reason stands in the header line.
+            let skipped = if close_code(message).is_some() { 2 } else { 0 };
+            payload::write(&message.payload[skipped..], options, out);
+        }
         Content::ServerSentEvent(event) => payload::write(event.raw, options, out),
         Content::Hole(hole) => {
             // Writing to a Vec cannot fail, here and below.
