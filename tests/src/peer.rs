@@ -162,6 +162,8 @@ pub struct Exchanged {
     pub client: u32,
     /// The server's process.
     pub server: u32,
+    /// The server's port, on 127.0.0.1.
+    pub port: u16,
 }
 
 /// Runs a server and a client of these languages against each other, and checks by their own files
@@ -186,7 +188,7 @@ pub fn exchange(scratch: &Scratch, client: &Side, server: &Side, connections: us
         server.sends.len(),
     );
     let process = Process::start(command.stdin(Stdio::null()));
-    let exchanged = Exchanged { client: process.pid(), server: running.pid() };
+    let exchanged = Exchanged { client: process.pid(), server: running.pid(), port: running.port };
     let _ = process.finish().success();
     running.finish();
     for number in 0..connections {

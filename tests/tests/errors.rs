@@ -60,6 +60,8 @@ fn values_that_make_no_sense() {
         ["tls", "--format", "runes"],
         ["tls", "--pid", "none"],
         ["tls", "--tsize", "-1"],
+        ["tls", "--duration", "10"],
+        ["tls", "--count", "0"],
         ["tls", "--btf", "3"],
         ["tls", "--placement", "anywhere"],
     ] {
@@ -108,7 +110,7 @@ fn a_library_that_is_cut_off() {
             assert_refused_naming(&path);
         } else {
             let path = path.to_str().unwrap();
-            let outcome = ecapture(["tls", "--libssl", path, "--duration", "1"]);
+            let outcome = ecapture(["tls", "--libssl", path, "--duration", "100ms"]);
             assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
             assert!(outcome.status.code().is_some(), "{}", outcome.status);
         }
@@ -118,7 +120,7 @@ fn a_library_that_is_cut_off() {
 #[test]
 fn a_summary_that_cannot_be_written() {
     needs_bpf!();
-    let outcome = ecapture(["tls", "--summary", "/no/such/folder/summary", "--duration", "1"]);
+    let outcome = ecapture(["tls", "--summary", "/no/such/folder/summary", "--duration", "100ms"]);
     assert_refused(&outcome);
     assert!(outcome.stderr.contains("/no/such/folder/summary"), "{}", outcome.stderr);
 }
