@@ -5,11 +5,15 @@
 //! limit, after which the test fails and says what it waited for. The capture is host-wide, so tests
 //! that capture take turns and look only at the processes they started.
 
+pub mod calls;
 pub mod capture;
 pub mod certificate;
+pub mod cgroup;
 pub mod curl;
 pub mod http2;
 pub mod line;
+pub mod load;
+pub mod memory;
 pub mod message;
 pub mod nginx;
 pub mod openssl;

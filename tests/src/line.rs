@@ -1,7 +1,6 @@
 //! One line of `--format json`.
 
 use serde::Deserialize;
-use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -45,12 +44,11 @@ pub struct Line {
     pub uid: u32,
     pub comm: String,
     pub exe: Option<String>,
-    /// Of whatever type the format uses; only compared.
-    pub conn: Value,
+    pub conn: u64,
     pub dir: Direction,
     pub local: Option<Address>,
     pub remote: Option<Address>,
-    pub lib: Value,
+    pub lib: String,
     pub len: Option<u64>,
     pub offset: Option<u64>,
     pub data: Option<String>,

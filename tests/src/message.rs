@@ -23,10 +23,10 @@ impl Message {
 
 /// Puts the messages of some processes together. Fails on anything but whole HTTP messages.
 pub fn messages(lines: &[Line], pids: &[u32]) -> Vec<Message> {
-    let mut open: BTreeMap<(String, Direction, u64), usize> = BTreeMap::new();
+    let mut open: BTreeMap<(u64, Direction, u64), usize> = BTreeMap::new();
     let mut messages: Vec<Message> = Vec::new();
     for line in lines.iter().filter(|line| pids.contains(&line.pid)) {
-        let key = (line.conn.to_string(), line.dir, line.exchange.expect("exchange"));
+        let key = (line.conn, line.dir, line.exchange.expect("exchange"));
         match line.kind.as_str() {
             "http_request" | "http_response" => {
                 let follows = line.body_follows == Some(true);

@@ -5,10 +5,11 @@
 
 use crate::certificate::Certificate;
 use crate::payload::digest;
-use crate::process::{Lines, Process, command};
+use crate::process::{Lines, Process, command, run};
 use crate::scratch::Scratch;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 
 /// A program of `tests/programs`.
 pub fn source(name: &str) -> PathBuf {
@@ -115,6 +116,45 @@ pub fn client(
     command
 }
 
+/// The distribution's libssl, as Python uses it.
+pub fn libssl() -> PathBuf {
+    let mut python = command("python3");
+    python.args(["-c", "import ssl; print(open('/proc/self/maps').read())"]);
+    let maps = run(&mut python).success().stdout;
+    let maps = String::from_utf8(maps).unwrap();
+    let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    paths.find(|path| path.contains("/libssl.so")).expect("Python maps a libssl").into()
+}
+
+/// A client that has loaded its library and waits for its go-ahead.
+#[derive(Debug)]
+pub struct Waiting {
+    process: Process,
+    stdin: ChildStdin,
+}
+
+impl Waiting {
+    /// Starts it and waits until it waits.
+    pub fn start(mut client: Command) -> Self {
+        let mut process = Process::start(&mut client);
+        let stdin = process.stdin();
+        process.stdout_lines().wait_for("\"ready\"", |line| line == "ready");
+        Self { process, stdin }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Lets it go and waits for its end.
+    pub fn run(mut self) {
+        self.stdin.write_all(b"go\n").unwrap();
+        let status = self.process.wait();
+        assert!(status.success(), "client: {status}");
+    }
+}
+
 /// What a run of a client and a server was about.
 #[derive(Debug)]
 pub struct Exchanged {
@@ -122,6 +162,8 @@ pub struct Exchanged {
     pub client: u32,
     /// The server's process.
     pub server: u32,
+    /// The server's port, on 127.0.0.1.
+    pub port: u16,
 }
 
 /// Runs a server and a client of these languages against each other, and checks by their own files
@@ -146,7 +188,7 @@ pub fn exchange(scratch: &Scratch, client: &Side, server: &Side, connections: us
         server.sends.len(),
     );
     let process = Process::start(command.stdin(Stdio::null()));
-    let exchanged = Exchanged { client: process.pid(), server: running.pid() };
+    let exchanged = Exchanged { client: process.pid(), server: running.pid(), port: running.port };
     let _ = process.finish().success();
     running.finish();
     for number in 0..connections {

@@ -31,7 +31,7 @@ pub fn streams(lines: &[Line], pids: &[u32]) -> Vec<Stream> {
         assert_eq!(line.kind, "data", "with --no-parse, a line of another kind: {line:?}");
         let bytes = line.data().expect("data");
         assert_eq!(line.len, Some(bytes.len() as u64), "len of {line:?}");
-        let key = (line.conn.to_string(), line.dir);
+        let key = (line.conn, line.dir);
         let at = *index.entry(key).or_insert_with(|| {
             streams.push(Stream {
                 pid: line.pid,

@@ -11,7 +11,7 @@ use e2e::{Capture, Direction, Payload, Scratch, digest, needs_bpf};
 /// The two messages of an exchange belong together and were timed.
 #[track_caller]
 fn assert_paired(all: &[Message]) {
-    let key = |message: &Message| (message.head.conn.to_string(), message.head.exchange);
+    let key = |message: &Message| (message.head.conn, message.head.exchange);
     let requests = requests(all);
     for response in responses(all) {
         let matching = requests.iter().filter(|request| key(request) == key(response));
