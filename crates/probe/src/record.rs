@@ -53,6 +53,15 @@ pub(crate) fn time(sample: &[u8]) -> u64 {
     u64_at(sample, 0).unwrap_or(0)
 }
 
+/// The sample without the unused end of its size class.
+pub(crate) fn used(sample: &[u8]) -> &[u8] {
+    let payload = match u32_at(sample, 24) {
+        Some(len) if sample.get(32) == Some(&DATA) => len as usize,
+        _ => return sample,
+    };
+    sample.get(..HEADER + payload).unwrap_or(sample)
+}
+
 /// `struct announcement`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Announcement {

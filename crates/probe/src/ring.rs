@@ -123,27 +123,39 @@ impl Rings {
         self.each.iter().all(|ring| ring.produced() == ring.position)
     }
 
-    /// Hands every sample that is complete to `handle`, in the order of `time`, and returns how many
-    /// there were.
+    /// True if a ring is so full that reading it should go before everything else.
+    pub(crate) fn pressed(&self) -> bool {
+        self.each.iter().any(|ring| ring.produced() - ring.position > ring.mask / 4)
+    }
+
+    /// Hands samples that are complete to `handle`, in the order of `time`, until there are no more
+    /// or they come to `budget` bytes. Returns how many there were.
     pub(crate) fn drain(
         &mut self,
+        budget: usize,
         time: impl Fn(&[u8]) -> u64,
         mut handle: impl FnMut(&[u8]),
     ) -> usize {
+        let mut left = budget;
         let mut handled = 0;
         loop {
-            let round = self.round(&time, &mut handle);
+            let round = self.round(&mut left, &time, &mut handle);
             for ring in &mut self.each {
                 ring.give_back();
             }
             handled += round;
-            if round == 0 {
+            if round == 0 || left == 0 {
                 return handled;
             }
         }
     }
 
-    fn round(&mut self, time: &impl Fn(&[u8]) -> u64, handle: &mut impl FnMut(&[u8])) -> usize {
+    fn round(
+        &mut self,
+        left: &mut usize,
+        time: &impl Fn(&[u8]) -> u64,
+        handle: &mut impl FnMut(&[u8]),
+    ) -> usize {
         for (ring, bound) in self.each.iter().zip(&mut self.bounds) {
             bound.0 = ring.produced();
         }
@@ -151,7 +163,7 @@ impl Rings {
             bound.1 = ring.produced();
         }
         let mut handled = 0;
-        'next: loop {
+        'next: while *left > 0 {
             let mut earliest: Option<(u64, usize)> = None;
             for index in 0..self.each.len() {
                 let (first, second) = self.bounds[index];
@@ -178,6 +190,7 @@ impl Rings {
             }
             if let Head::Sample { bytes, next } = self.each[index].head(second, self.page) {
                 handle(bytes);
+                *left = left.saturating_sub(bytes.len());
                 handled += 1;
                 let ring = &mut self.each[index];
                 ring.position = next;

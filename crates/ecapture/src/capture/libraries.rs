@@ -161,12 +161,7 @@ fn run(search: Search, teller: &Teller, stop: &OwnedFd) {
     }
 }
 
-fn scan(
-    finder: &mut Finder<Test>,
-    pids: &[u32],
-    placement: Placement,
-    teller: &Teller,
-) {
+fn scan(finder: &mut Finder<Test>, pids: &[u32], placement: Placement, teller: &Teller) {
     let scope = if pids.is_empty() { Scope::All } else { Scope::Only(pids) };
     let processes = finder.scan_processes(scope);
     if processes.unreadable > 0 {

@@ -21,7 +21,7 @@ use flow::Flow;
 use libraries::{Finding, Libraries, Search};
 use output::Writer;
 use probe::clock;
-use probe::tls::{Capture, Options};
+use probe::tls::{Capture, Drained, Options};
 use rustix::process::Signal;
 use signals::Signals;
 use std::fs::File;
@@ -37,6 +37,9 @@ const NAP: Duration = Duration::from_millis(2);
 const TICK: Duration = Duration::from_millis(100);
 /// A record may be in a ring this long after the time that it carries.
 const SETTLED: Duration = Duration::from_millis(50);
+/// Bytes that may wait in memory after a burst: what the socket buffers of a few dozen connections
+/// hold.
+const BACKLOG: usize = 128 << 20;
 /// The exit status when something was lost and the user wanted to know.
 const LOST_SOMETHING: u8 = 3;
 
@@ -87,6 +90,7 @@ impl Run {
         };
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
+            backlog_bytes: BACKLOG,
             use_btf: use_btf(config.global.btf)?,
             pids,
             follow_children: child.is_some(),
@@ -160,7 +164,10 @@ impl Run {
                 }
                 _ => None,
             };
-            if drained > 0 {
+            if drained.more {
+                continue;
+            }
+            if drained.records > 0 {
                 self.waiter.wait(Some(NAP))?;
             } else if self.capture.prepare_sleep() {
                 let tick = self.flow.wants_tick().then_some(TICK);
@@ -171,7 +178,7 @@ impl Run {
     }
 
     /// Hands out what the rings hold, and tells the flow how far the record is complete.
-    fn drain(&mut self) -> usize {
+    fn drain(&mut self) -> Drained {
         let Self { capture, flow, writer, .. } = self;
         let complete = clock::monotonic().saturating_sub(SETTLED.as_nanos() as u64);
         let drained = capture.drain(|event| flow.event(event, writer));
@@ -259,7 +266,7 @@ impl Run {
             child.go();
         }
         self.capture.detach();
-        self.drain();
+        while self.drain().more {}
         self.flow.finish(&mut self.writer);
         self.writer.flush();
 
@@ -360,7 +367,9 @@ fn use_btf(mode: BtfMode) -> anyhow::Result<bool> {
 fn encoder(config: &TlsConfig, terminal: bool) -> Box<dyn sink::Encoder + Send> {
     let tsize = config.global.tsize.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
     match config.capture.format {
-        Format::Json => Box::new(sink::JsonEncoder::new(sink::JsonOptions { tsize, escape: terminal })),
+        Format::Json => {
+            Box::new(sink::JsonEncoder::new(sink::JsonOptions { tsize, escape: terminal }))
+        }
         Format::Text => Box::new(sink::TextEncoder::new(sink::TextOptions {
             color: config.capture.color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref()),
             escape: terminal,

@@ -2,6 +2,7 @@
 
 use super::decode::Decoder;
 use super::{Capture, Options};
+use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features;
@@ -64,6 +65,7 @@ impl Capture {
             links: Vec::new(),
             object,
             rings,
+            backlog: Backlog::new(options.backlog_bytes),
             shared,
             decoder: Decoder::new(Clock::new()),
             connections,

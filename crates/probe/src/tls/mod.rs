@@ -9,6 +9,7 @@ mod decode;
 mod load;
 mod tally;
 
+use crate::backlog::Backlog;
 use crate::error::Error;
 use crate::record;
 use crate::ring::{Mapping, Rings};
@@ -27,6 +28,8 @@ pub use tally::Tally;
 pub struct Options {
     /// Ring buffer bytes for each CPU; rounded up to a power of two.
     pub ring_bytes: usize,
+    /// Bytes that may wait in memory when the rings fill faster than records are handled.
+    pub backlog_bytes: usize,
     /// Use the kernel's type information (addresses of sockets, children, process ends).
     pub use_btf: bool,
     /// Only these processes. More can be added later.
@@ -50,12 +53,26 @@ pub struct Layout {
     pub bio_num: Option<u32>,
 }
 
+/// Between steps of this many bytes, [`Capture::drain`] looks after the rings.
+const STEP: usize = 256 << 10;
+/// After so many steps it returns.
+const STEPS: usize = 32;
+
+/// What [`Capture::drain`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// How many records it handed out.
+    pub records: usize,
+    /// It stopped although there is more.
+    pub more: bool,
+}
+
 /// A running capture.
 pub struct Capture {
-    /// Declared before the object: probes go before the programs and maps that they use.
     links: Vec<Link>,
     object: Object,
     rings: Rings,
+    backlog: Backlog,
     shared: Mapping,
     decoder: Decoder,
     connections: MapHandle,
@@ -91,13 +108,31 @@ impl Capture {
         self.rings.fds()
     }
 
-    /// Hands out everything that is complete in the rings, in order, and returns how many records
-    /// there were.
-    pub fn drain(&mut self, mut handle: impl FnMut(Event<'_>)) -> usize {
-        let Self { rings, decoder, libraries, connections, .. } = self;
-        rings.drain(record::time, |sample| {
+    /// Hands out what is complete in the rings, in order, for a bounded time.
+    pub fn drain(&mut self, mut handle: impl FnMut(Event<'_>)) -> Drained {
+        let Self { rings, backlog, decoder, libraries, connections, .. } = self;
+        let mut decode = |sample: &[u8]| {
             decoder.decode(sample, libraries, connections, &mut handle);
-        })
+        };
+        let mut drained = Drained { records: 0, more: true };
+        for _ in 0..STEPS {
+            if rings.pressed() {
+                rings.drain(backlog.room(), record::time, |sample| {
+                    backlog.push(record::used(sample));
+                });
+            }
+            let records = if backlog.is_empty() {
+                rings.drain(STEP, record::time, &mut decode)
+            } else {
+                backlog.take(STEP, &mut decode)
+            };
+            drained.records += records;
+            if records == 0 {
+                drained.more = false;
+                break;
+            }
+        }
+        drained
     }
 
     /// Says that the reader is about to sleep until the next record. False if there is something to
@@ -106,7 +141,7 @@ impl Capture {
         self.set_asleep(1);
         // Pairs with the barrier between a program's reservation and its look at the flag.
         fence(Ordering::SeqCst);
-        if self.rings.is_empty() {
+        if self.rings.is_empty() && self.backlog.is_empty() {
             return true;
         }
         self.set_asleep(0);
@@ -147,7 +182,8 @@ impl Capture {
 
     /// Removes every probe; what was captured before can still be drained.
     pub fn detach(&mut self) {
-        self.links.clear();
+        // Latest first: exits before entries, as an exit whose entry was not seen counts as a loss.
+        while self.links.pop().is_some() {}
     }
 
     fn map(&self, name: &'static str) -> Result<libbpf_rs::Map<'_>, Error> {
@@ -156,5 +192,11 @@ impl Capture {
 
     fn program(&self, name: &'static str) -> Result<libbpf_rs::ProgramMut<'_>, Error> {
         self.object.progs_mut().find(|program| program.name() == name).ok_or(Error::Missing(name))
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.detach();
     }
 }
