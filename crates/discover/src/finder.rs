@@ -135,7 +135,7 @@ impl<F: FnMut(&[u8]) -> bool> Finder<F> {
             range: (mapping.addr, mapping.addr.saturating_add(mapping.len)),
             ino: mapping.ino,
             deleted: mapping.deleted,
-            own_namespace: process::mount_namespace(mapping.pid) == process::own_mount_namespace(),
+            own_namespace: may_be_own(process::mount_namespace(mapping.pid)),
         };
         let Some(located) = place.locate(&mapping.path)? else { return Ok(None) };
         let file = self.judge(&located)?;
@@ -152,7 +152,7 @@ impl<F: FnMut(&[u8]) -> bool> Finder<F> {
         scan: &mut ProcessScan,
     ) {
         let namespace = process::mount_namespace(pid);
-        let own_namespace = namespace.is_some() && namespace == process::own_mount_namespace();
+        let own_namespace = may_be_own(namespace);
         for mapping in maps::executable(text) {
             let entry = match seen.entry(Sight::of(&mapping, namespace)) {
                 Entry::Vacant(entry) => entry,
@@ -243,6 +243,11 @@ impl Sight {
     }
 }
 
+/// False if it is known that a process sees other mounts than this one.
+fn may_be_own(namespace: Option<u64>) -> bool {
+    namespace.is_none() || namespace == process::own_mount_namespace()
+}
+
 /// Where a mapped file can be got hold of.
 #[derive(Debug)]
 struct Place {
@@ -255,7 +260,8 @@ struct Place {
 
 impl Place {
     /// Tries the mapping itself, which is always the right file but needs `CAP_SYS_ADMIN` or
-    /// `CAP_CHECKPOINT_RESTORE`, then the path within the process's root, then the plain path.
+    /// `CAP_CHECKPOINT_RESTORE`, then the path within the process's root, then the plain path, which
+    /// outlives the process.
     fn locate(&self, path: &Path) -> io::Result<Option<Located>> {
         let (start, end) = self.range;
         let mapping = process::path(self.pid, &format!("map_files/{start:x}-{end:x}"));

@@ -15,6 +15,8 @@ pub struct Mapping<'a> {
     pub start: u64,
     /// First address after it.
     pub end: u64,
+    /// The file offset of the first address.
+    pub offset: u64,
     /// The superblock's device number, major and minor.
     pub dev: (u32, u32),
     /// The inode number, never 0.
@@ -44,7 +46,7 @@ fn parse_line(line: &[u8]) -> Option<Mapping<'_>> {
     if *perms.get(2)? != b'x' {
         return None;
     }
-    let (_offset, rest) = field(rest)?;
+    let (offset, rest) = field(rest)?;
     let (dev, rest) = field(rest)?;
     let (ino, rest) = field(rest)?;
     let ino = decimal(ino)?;
@@ -59,6 +61,7 @@ fn parse_line(line: &[u8]) -> Option<Mapping<'_>> {
     Some(Mapping {
         start,
         end,
+        offset: hexadecimal(offset)?,
         dev: (u32::try_from(major).ok()?, u32::try_from(minor).ok()?),
         ino,
         raw_path,
@@ -161,6 +164,7 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
     fn addresses_device_inode_and_deletion_are_read() {
         let found = all(RECORDED);
         assert_eq!((found[0].start, found[0].end), (0x55d0_c2a0_2000, 0x55d0_c2a0_7000));
+        assert_eq!(found[0].offset, 0x2000);
         assert_eq!(found[0].dev, (0xfe, 0));
         assert!(!found[0].deleted);
         assert_eq!(found[3].dev, (0x103, 2));

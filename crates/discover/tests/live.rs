@@ -128,6 +128,55 @@ fn a_new_mapping_is_told_within_100_ms_and_can_be_opened() {
 }
 
 #[test]
+fn a_library_in_another_mount_namespace_is_found_from_here() {
+    if !has_rights() {
+        return;
+    }
+    let mut watcher = Watcher::open().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let library = dir.path().join("copy.so");
+    let script = "mount -t tmpfs none $0 && cp $1 $0/copy.so && LD_PRELOAD=$0/copy.so exec cat";
+    let mut child = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .args([dir.path(), &some_library()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mapping = await_notice(&mut watcher, deadline, mapping_of(&library)).unwrap();
+    assert!(!library.exists(), "it is in the child's mount namespace only");
+    let candidate = Finder::new(|_: &[u8]| true).look_at(&mapping).unwrap().unwrap();
+    assert_eq!(candidate.path, library);
+    assert_eq!(
+        std::fs::read(candidate.open_path()).unwrap(),
+        std::fs::read(some_library()).unwrap()
+    );
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_short_lived_program_is_still_looked_at_when_it_is_gone() {
+    if !has_rights() {
+        return;
+    }
+    let mut watcher = Watcher::open().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("short");
+    std::fs::copy("/bin/true", &program).unwrap();
+    // A sibling test that forks right now may still hold the copy open for writing.
+    while Command::new(&program)
+        .status()
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::ExecutableFileBusy)
+    {}
+    let deadline = Instant::now() + Duration::from_millis(100);
+    let mapping = await_notice(&mut watcher, deadline, mapping_of(&program)).unwrap();
+    assert!(!discover::process::exists(mapping.pid));
+    let candidate = Finder::new(|_: &[u8]| true).look_at(&mapping).unwrap().unwrap();
+    assert_eq!(candidate.path, program);
+}
+
+#[test]
 fn forks_and_the_end_of_followed_processes_are_told() {
     if !has_rights() {
         return;
