@@ -317,7 +317,7 @@ impl Explorer<'_, '_> {
                 }
             }
             Mnemonic::Pop if instruction.op0_kind() == OpKind::Register => {
-                pop(state, instruction.op0_register())
+                pop(state, instruction.op0_register());
             }
             Mnemonic::Leave => {
                 let frame = state.get(Register::RBP);
@@ -404,13 +404,11 @@ fn forget_written(state: &mut State, instruction: &Instruction) {
 /// Records the sign, unless the path already has the opposite one.
 fn learn(path: &mut Path, call: u16, sign: Option<Sign>) -> bool {
     let Some(sign) = sign else { return true };
-    match path.signs.iter().find(|(known, _)| *known == call) {
-        Some((_, known)) => *known == sign,
-        None => {
-            path.signs.push((call, sign));
-            true
-        }
+    if let Some((_, known)) = path.signs.iter().find(|(known, _)| *known == call) {
+        return *known == sign;
     }
+    path.signs.push((call, sign));
+    true
 }
 
 /// The call whose result was compared with zero.

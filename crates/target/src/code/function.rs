@@ -118,6 +118,7 @@ impl<'a> Function<'a> {
                 let target = instruction.near_branch_target();
                 match branch(target)? {
                     Some(taken) => Flow::To(vec![next, taken]),
+                    None if is_dead_end(image, target) => Flow::To(vec![next]),
                     None => {
                         Flow::Leave { target, callee: image.callee(instruction), next: Some(next) }
                     }
@@ -152,6 +153,28 @@ impl<'a> Function<'a> {
             (branches && (self.start..self.end).contains(&target)).then_some(target)
         })
     }
+}
+
+/// True if the code at `target` goes straight to a call that doesn't return: what compilers make
+/// of a failed assertion, and move out of the function.
+fn is_dead_end(image: &Image<'_>, target: u64) -> bool {
+    const LONGEST: usize = 16;
+    let mut at = target;
+    for _ in 0..LONGEST {
+        let Some(Decoded { instruction, .. }) = decode_one(&image.elf, at) else { return false };
+        match instruction.flow_control() {
+            FlowControl::Next => {}
+            FlowControl::Call | FlowControl::IndirectCall => {
+                if image.never_returns(&image.callee(&instruction)) {
+                    return true;
+                }
+            }
+            FlowControl::Exception => return true,
+            _ => return false,
+        }
+        at = instruction.next_ip();
+    }
+    false
 }
 
 /// True if the instruction may change any part of `register`. A call changes every register

@@ -31,6 +31,7 @@ pub(crate) struct Segment {
     pub(crate) offset: u64,
     pub(crate) file_size: u64,
     pub(crate) executable: bool,
+    pub(crate) writable: bool,
 }
 
 /// The parsed headers and the bytes they describe.
@@ -63,6 +64,7 @@ const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_NOTE: u32 = 4;
 const PF_X: u32 = 1;
+const PF_W: u32 = 2;
 const EM_X86_64: u16 = 62;
 const EM_AARCH64: u16 = 183;
 const PROGRAM_HEADER: u64 = 56;
@@ -137,6 +139,7 @@ impl<'a> Elf<'a> {
                 offset,
                 file_size,
                 executable: flags & PF_X != 0,
+                writable: flags & PF_W != 0,
             }),
             PT_DYNAMIC => self.dynamic_range = Some((offset, file_size)),
             PT_NOTE => self.note_ranges.push((offset, file_size)),
@@ -173,6 +176,15 @@ impl<'a> Elf<'a> {
     pub(crate) fn code_at(&self, vaddr: u64) -> Option<&'a [u8]> {
         self.segment(vaddr).filter(|s| s.executable)?;
         self.at(vaddr)
+    }
+
+    /// The segments that are neither written nor, where a file keeps the two apart, run.
+    pub(crate) fn constant_data(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        let apart = self.segments.iter().any(|s| !s.writable && !s.executable);
+        self.segments
+            .iter()
+            .filter(move |segment| !(segment.writable || apart && segment.executable))
+            .filter_map(|segment| self.slice(segment.offset, segment.file_size))
     }
 
     pub(crate) fn sections(&self) -> impl Iterator<Item = Section> + '_ {

@@ -86,7 +86,7 @@ const MOST_FRAGMENT_INSTRUCTIONS: usize = 4096;
 
 impl Fragments<'_, '_, '_> {
     fn enter(&mut self, target: u64) {
-        if !self.image.is_known_function(target) && !self.seen.contains(&target) {
+        if !self.image.is_exported_function(target) && !self.seen.contains(&target) {
             self.seen.push(target);
             self.open.push(target);
         }

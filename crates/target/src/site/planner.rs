@@ -4,7 +4,7 @@ use super::entry::{entry_site, first_instruction};
 use super::exit::{Settled, exit_sites, ret_sites};
 use super::inner::{Inner, goes_through, mentions, shared_inner};
 use super::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
-use crate::api::{self, BUILT_ON, FUNCTIONS, WRAPPERS};
+use crate::api::{self, BUILT_ON, FUNCTIONS, LAYERED_ON, WRAPPERS};
 use crate::code::{self, Function, decode_one};
 use crate::elf::{Machine, Symbol};
 use crate::image::Image;
@@ -108,12 +108,9 @@ impl<'i, 'a> Planner<'i, 'a> {
         let entry = self.site(at).ok_or_else(|| format!("no code at {at:#x}"))?;
         let mut covers: Vec<String> = inner.covers.iter().map(|name| (*name).to_owned()).collect();
         let wrappers = covers.join(", ");
-        for (caller, callee) in BUILT_ON {
-            let target = self.image.function(callee).map(|symbol| symbol.vaddr);
-            if inner.covers.contains(&callee)
-                && target.is_some_and(|target| mentions(self.image, caller, target))
-            {
-                covers.push(caller.to_owned());
+        for name in inner.covers.iter().flat_map(|name| self.covered_by(name)) {
+            if !covers.contains(&name) {
+                covers.push(name);
             }
         }
         let register = code::ARGUMENTS
@@ -138,30 +135,44 @@ impl<'i, 'a> Planner<'i, 'a> {
 
     /// True if another plan sees the function's calls, or if seeing them would mislead.
     fn is_seen_elsewhere(&mut self, function: &api::Function) -> bool {
-        let covered = |plans: &[FunctionPlan], name: &str| {
-            plans.iter().position(|plan| plan.covers.iter().any(|covered| covered == name))
-        };
-        if covered(&self.plans, function.name).is_some() {
+        if self.plans.iter().any(|plan| plan.covers.iter().any(|name| name == function.name)) {
             return true;
         }
-        if function.op == Op::Peek && !self.image.definitions(function.name).is_empty() {
+        let defined = !self.image.definitions(function.name).is_empty();
+        if function.op == Op::Peek && defined {
             return self.read_peeks(function.name);
         }
-        // AWS-LC and LibreSSL build the `_ex` forms on the plain ones.
-        let base = match (function.op, function.result) {
-            (Op::Read, ResultStyle::OutParam { .. }) => "SSL_read",
-            (Op::Write, ResultStyle::OutParam { .. }) => "SSL_write",
-            _ => return false,
+        defined && self.base_of(function.name).is_some()
+    }
+
+    /// The exported function that sees all calls of `name`, because `name` makes one of it.
+    fn base_of(&self, name: &str) -> Option<&'static str> {
+        let reaches = |callee: &str, check: fn(&Image<'_>, &str, u64) -> bool| {
+            self.image.function(callee).is_some_and(|symbol| check(self.image, name, symbol.vaddr))
         };
-        let Some(symbol) = self.image.function(base) else { return false };
-        if goes_through(self.image, function.name, symbol.vaddr)
-            && let Some(plan) =
-                covered(&self.plans, base).and_then(|index| self.plans.get_mut(index))
-        {
-            plan.covers.push(function.name.to_owned());
-            return true;
+        let layered = LAYERED_ON
+            .iter()
+            .filter(|(caller, callee)| *caller == name && reaches(callee, goes_through));
+        let built =
+            BUILT_ON.iter().filter(|(caller, callee)| *caller == name && reaches(callee, mentions));
+        layered.chain(built).map(|(_, callee)| *callee).next()
+    }
+
+    /// Everything whose calls are seen by probing `name`, itself first.
+    fn covered_by(&self, name: &str) -> Vec<String> {
+        let mut covers = vec![name.to_owned()];
+        // Three layers at most: early data on `_ex` on `_ex2` on the plain function.
+        for _ in 0..3 {
+            for function in &FUNCTIONS {
+                let base = self.base_of(function.name);
+                if base.is_some_and(|base| covers.iter().any(|name| name == base))
+                    && !covers.iter().any(|name| name == function.name)
+                {
+                    covers.push(function.name.to_owned());
+                }
+            }
         }
-        false
+        covers
     }
 
     fn read_peeks(&mut self, peek: &str) -> bool {
@@ -172,7 +183,7 @@ impl<'i, 'a> Planner<'i, 'a> {
             .any(|symbol| mentions(self.image, "SSL_read", symbol.vaddr));
         if peeks {
             self.notes.push(format!(
-                "{peek} is not probed: SSL_read calls it, so its calls are not peeks of the program"
+                "{peek}: not probed: SSL_read calls it, so its calls are not peeks of the program"
             ));
         }
         peeks
@@ -193,7 +204,7 @@ impl<'i, 'a> Planner<'i, 'a> {
                 }
                 self.plans.push(FunctionPlan {
                     name: function.name.to_owned(),
-                    covers: vec![function.name.to_owned()],
+                    covers: self.seen_at(function.name, plain),
                     op: function.op,
                     result: function.result,
                     entry: placed.entry,
@@ -202,8 +213,15 @@ impl<'i, 'a> Planner<'i, 'a> {
                     why: placed.why,
                 });
             }
-            Err(reason) => self.notes.push(format!("{} is not probed: {reason}", function.name)),
+            Err(reason) => {
+                let names = self.seen_at(function.name, plain).join(", ");
+                self.notes.push(format!("{names}: not probed: {reason}"));
+            }
         }
+    }
+
+    fn seen_at(&self, name: &str, plain: bool) -> Vec<String> {
+        if plain { vec![name.to_owned()] } else { self.covered_by(name) }
     }
 
     fn place_plain(&self, function: &api::Function, symbol: &Symbol) -> Result<Placed, String> {
@@ -267,8 +285,13 @@ impl<'i, 'a> Planner<'i, 'a> {
             decoded.map_err(|reason| format!("return probes are to be avoided, and {reason}"))?;
         let rets = ret_sites(&decoded)
             .map_err(|reason| format!("return probes are to be avoided, and {reason}"))?;
+        // A `ret` can't come before the entry site: the way to it is a straight line.
+        let entry = match entry_site(self.image, &decoded, function.arguments) {
+            Ok(index) => self.site_of(&decoded, index)?,
+            Err(_) => first,
+        };
         Ok(Placed {
-            entry: first,
+            entry,
             exit: Exit::Sites(self.sites(&decoded, &rets)?),
             placement: PlacementKind::EntryRetSites,
             why: format!(
