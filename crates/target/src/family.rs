@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// Implementations of the OpenSSL interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// OpenSSL itself, any version.
     OpenSsl,

@@ -29,6 +29,9 @@ pub(crate) struct Image<'a> {
     symbols: HashMap<String, Vec<Symbol>>,
 }
 
+/// Versioned symbols have two or three definitions.
+const MOST_DEFINITIONS: usize = 8;
+
 /// Functions that do not return: a path that calls one ends there.
 const NO_RETURN: [&str; 7] = [
     "__stack_chk_fail",
@@ -67,6 +70,11 @@ impl<'a> Image<'a> {
             for (name, symbol) in table.lookup(&missing) {
                 image.symbols.entry(name.to_owned()).or_default().push(symbol);
             }
+        }
+        for found in image.symbols.values_mut() {
+            found.sort_unstable_by_key(|symbol| symbol.vaddr);
+            found.dedup_by_key(|symbol| symbol.vaddr);
+            found.truncate(MOST_DEFINITIONS);
         }
         Ok(image)
     }

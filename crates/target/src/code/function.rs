@@ -50,7 +50,8 @@ pub(crate) struct Function<'a> {
     pub(crate) flow: Vec<Flow>,
 }
 
-const MAX_SIZE: u64 = 65_536;
+/// Several times the largest function of the interface.
+const MAX_SIZE: u64 = 16_384;
 
 impl<'a> Function<'a> {
     /// Decodes `[start, start + size)` and checks every branch in it.
@@ -188,7 +189,7 @@ pub(crate) fn writes(instruction: &Instruction, register: Register) -> bool {
         .any(|used| used.register().full_register() == register && is_write(used.access()))
 }
 
-/// True if the instruction may store to memory other than by `push` or `call`.
+/// True if the instruction may store to memory, `push` and `call` included.
 pub(crate) fn stores(instruction: &Instruction) -> bool {
     let mut factory = InstructionInfoFactory::new();
     factory.info(instruction).used_memory().iter().any(|used| is_write(used.access()))

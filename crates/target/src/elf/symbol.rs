@@ -20,7 +20,10 @@ const STT_GNU_IFUNC: u8 = 10;
 /// A hash chain longer than this is not a linker's work.
 const LONGEST_CHAIN: u32 = 4096;
 /// Upper bound for a table with no usable hash table (Android's libraries have 30 000).
-const MOST_SYMBOLS: u64 = 4_000_000;
+const MOST_SYMBOLS: u64 = 1_000_000;
+
+/// Local functions may share a name; hundreds of them don't.
+const MOST_FOUND: usize = 256;
 
 /// One entry of a symbol table, undecoded name included.
 #[derive(Debug, Clone, Copy)]
@@ -202,6 +205,9 @@ impl<'a> StaticSymbols<'a> {
         for index in 0.. {
             let Some(entry) = Entry::read(self.symbols, index) else { break };
             let Some(symbol) = entry.function() else { continue };
+            if found.len() >= MOST_FOUND {
+                break;
+            }
             if let Some(name) = c_string(self.strings, u64::from(entry.name))
                 && let Some(&name) = wanted.get(name)
                 && !found.contains(&(name, symbol.clone()))

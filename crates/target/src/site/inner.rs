@@ -142,7 +142,7 @@ pub(crate) fn mentions(image: &Image<'_>, name: &str, callee: u64) -> bool {
 }
 
 /// Far more than any function of the interface has.
-const LARGEST_BODY: u64 = 65_536;
+const LARGEST_BODY: u64 = 16_384;
 
 fn followed(explored: Explored) -> Option<Vec<Path>> {
     explored.ok().filter(|paths| paths.iter().all(|path| path.end != End::Lost))

@@ -34,6 +34,9 @@ pub struct Options {
 pub(crate) struct Planner<'i, 'a> {
     image: &'i Image<'a>,
     options: Options,
+    plain: bool,
+    /// Which exported function sees the calls of which other, because that one calls it.
+    bases: Vec<(&'static str, &'static str)>,
     plans: Vec<FunctionPlan>,
     notes: Vec<String>,
 }
@@ -48,7 +51,9 @@ struct Placed {
 
 impl<'i, 'a> Planner<'i, 'a> {
     pub(crate) fn new(image: &'i Image<'a>, options: Options) -> Self {
-        Self { image, options, plans: Vec::new(), notes: Vec::new() }
+        let plain = options.placement == Placement::Entry || image.elf.machine != Machine::X86_64;
+        let bases = if plain { Vec::new() } else { bases(image) };
+        Self { image, options, plain, bases, plans: Vec::new(), notes: Vec::new() }
     }
 
     /// The plans, and what could not be planned.
@@ -61,11 +66,11 @@ impl<'i, 'a> Planner<'i, 'a> {
             }
         }
         for function in &FUNCTIONS {
-            if !plain && self.is_seen_elsewhere(function) {
+            if !self.plain && self.is_seen_elsewhere(function) {
                 continue;
             }
             for symbol in self.image.definitions(function.name) {
-                self.plan_exported(function, symbol, plain);
+                self.plan_exported(function, symbol);
             }
         }
         (self.plans, self.notes)
@@ -142,33 +147,18 @@ impl<'i, 'a> Planner<'i, 'a> {
         if function.op == Op::Peek && defined {
             return self.read_peeks(function.name);
         }
-        defined && self.base_of(function.name).is_some()
-    }
-
-    /// The exported function that sees all calls of `name`, because `name` makes one of it.
-    fn base_of(&self, name: &str) -> Option<&'static str> {
-        let reaches = |callee: &str, check: fn(&Image<'_>, &str, u64) -> bool| {
-            self.image.function(callee).is_some_and(|symbol| check(self.image, name, symbol.vaddr))
-        };
-        let layered = LAYERED_ON
-            .iter()
-            .filter(|(caller, callee)| *caller == name && reaches(callee, goes_through));
-        let built =
-            BUILT_ON.iter().filter(|(caller, callee)| *caller == name && reaches(callee, mentions));
-        layered.chain(built).map(|(_, callee)| *callee).next()
+        self.bases.iter().any(|(caller, _)| *caller == function.name)
     }
 
     /// Everything whose calls are seen by probing `name`, itself first.
     fn covered_by(&self, name: &str) -> Vec<String> {
         let mut covers = vec![name.to_owned()];
-        // Three layers at most: early data on `_ex` on `_ex2` on the plain function.
-        for _ in 0..3 {
-            for function in &FUNCTIONS {
-                let base = self.base_of(function.name);
-                if base.is_some_and(|base| covers.iter().any(|name| name == base))
-                    && !covers.iter().any(|name| name == function.name)
+        for _ in 0..MOST_LAYERS {
+            for (caller, callee) in &self.bases {
+                if covers.iter().any(|name| name == callee)
+                    && !covers.iter().any(|name| name == caller)
                 {
-                    covers.push(function.name.to_owned());
+                    covers.push((*caller).to_owned());
                 }
             }
         }
@@ -189,8 +179,8 @@ impl<'i, 'a> Planner<'i, 'a> {
         peeks
     }
 
-    fn plan_exported(&mut self, function: &api::Function, symbol: &Symbol, plain: bool) {
-        let placed = if plain {
+    fn plan_exported(&mut self, function: &api::Function, symbol: &Symbol) {
+        let placed = if self.plain {
             self.place_plain(function, symbol)
         } else {
             self.place_exported(function, symbol)
@@ -204,7 +194,7 @@ impl<'i, 'a> Planner<'i, 'a> {
                 }
                 self.plans.push(FunctionPlan {
                     name: function.name.to_owned(),
-                    covers: self.seen_at(function.name, plain),
+                    covers: self.covered_by(function.name),
                     op: function.op,
                     result: function.result,
                     entry: placed.entry,
@@ -214,14 +204,10 @@ impl<'i, 'a> Planner<'i, 'a> {
                 });
             }
             Err(reason) => {
-                let names = self.seen_at(function.name, plain).join(", ");
+                let names = self.covered_by(function.name).join(", ");
                 self.notes.push(format!("{names}: not probed: {reason}"));
             }
         }
-    }
-
-    fn seen_at(&self, name: &str, plain: bool) -> Vec<String> {
-        if plain { vec![name.to_owned()] } else { self.covered_by(name) }
     }
 
     fn place_plain(&self, function: &api::Function, symbol: &Symbol) -> Result<Placed, String> {
@@ -385,3 +371,25 @@ impl<'i, 'a> Planner<'i, 'a> {
         })
     }
 }
+
+/// The layers that this file's functions make of one another, as `(caller, callee)`.
+fn bases(image: &Image<'_>) -> Vec<(&'static str, &'static str)> {
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    let proofs = [(&LAYERED_ON[..], goes_through as Proof), (&BUILT_ON[..], mentions as Proof)];
+    for (table, proof) in proofs {
+        for &(caller, callee) in table {
+            let known = found.iter().any(|(known, _)| *known == caller);
+            let shown = |symbol: &Symbol| proof(image, caller, symbol.vaddr);
+            if !known && image.function(callee).is_some_and(shown) {
+                found.push((caller, callee));
+            }
+        }
+    }
+    found
+}
+
+/// Early data on `_ex` on `_ex2` on the plain function.
+const MOST_LAYERS: usize = 3;
+
+/// Shows that the named function's calls are seen at the function at this address.
+type Proof = fn(&Image<'_>, &str, u64) -> bool;
