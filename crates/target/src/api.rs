@@ -58,6 +58,17 @@ pub(crate) const WRAPPERS: [(Op, &[Wrapper]); 2] = [
     ),
 ];
 
+/// Exported functions that are thin layers over another one, in some family or version: the
+/// caller and what it calls, the preferred one first. To be proved for the file at hand.
+pub(crate) const LAYERED_ON: [(&str, &str); 4] = [
+    // OpenSSL from 3.3 on
+    ("SSL_write_ex", "SSL_write_ex2"),
+    // LibreSSL and AWS-LC
+    ("SSL_read_ex", "SSL_read"),
+    ("SSL_write_ex", "SSL_write"),
+    ("SSL_write_ex2", "SSL_write"),
+];
+
 /// Functions that hand their data to another exported one: the caller and what it calls.
 pub(crate) const BUILT_ON: [(&str, &str); 2] =
     [("SSL_read_early_data", "SSL_read_ex"), ("SSL_write_early_data", "SSL_write_ex")];

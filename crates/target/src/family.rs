@@ -1,13 +1,14 @@
 //! Which implementation of the interface a file holds, and which version it says it is. For
 //! people: no decision about layouts or sites depends on it.
 
+use crate::elf::Elf;
 use crate::image::Image;
 use memchr::memmem;
 use serde::Serialize;
 
 /// Implementations of the OpenSSL interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// OpenSSL itself, any version.
     OpenSsl,
@@ -49,36 +50,57 @@ pub(crate) fn family(image: &Image<'_>, version: Option<&str>) -> Family {
 /// The version a file names in its strings: `OpenSSL 3.0.19`, `LibreSSL 3.8.2`,
 /// `AWS-LC 1.30.1`, or just `BoringSSL`. From OpenSSL 1.1.0 on it is in libcrypto, not in libssl.
 pub fn version_string(bytes: &[u8]) -> Option<String> {
-    for product in ["AWS-LC ", "LibreSSL ", "OpenSSL "] {
-        let found = memmem::find_iter(bytes, product)
-            .take(MOST_CANDIDATES)
-            .find_map(|at| bytes.get(at + product.len()..).and_then(number));
-        if let Some(number) = found {
-            // BoringSSL calls itself "OpenSSL 1.1.1 (compatible; BoringSSL)".
-            let compatible = format!("OpenSSL {number} (compatible; BoringSSL)");
-            if memmem::find(bytes, compatible.as_bytes()).is_some() {
-                return Some("BoringSSL".to_owned());
-            }
-            return Some(format!("{product}{number}"));
-        }
-    }
-    memmem::find(bytes, b"BoringSSL\0").map(|_| "BoringSSL".to_owned())
+    let data = Elf::parse(bytes).map_or_else(
+        |_| vec![bytes],
+        // A program of 100 MB has half of it elsewhere.
+        |elf| elf.constant_data().collect(),
+    );
+    data.into_iter().find_map(version_in)
 }
 
-const MOST_CANDIDATES: usize = 256;
+fn version_in(data: &[u8]) -> Option<String> {
+    // One pass for "OpenSSL ", "LibreSSL " and "BoringSSL": all have this in them.
+    let mut boring = false;
+    for at in memmem::find_iter(data, "SSL") {
+        let (head, rest) = data.split_at(at);
+        let after = rest.get(3..).unwrap_or_default();
+        if head.ends_with(b"Boring") && after.first() == Some(&0) {
+            boring = true;
+        }
+        let Some((number, tail)) = after.strip_prefix(b" ").and_then(number) else { continue };
+        // "LibreSSL 3.8.2\0", but "OpenSSL 3.0.19 27 Jan 2026\0".
+        if head.ends_with(b"Libre") && tail.first() == Some(&0) {
+            return Some(format!("LibreSSL {number}"));
+        }
+        if head.ends_with(b"Open") {
+            match tail {
+                [b' ', b' ' | b'0'..=b'9', ..] => return Some(format!("OpenSSL {number}")),
+                [b' ', b'(', ..] => return Some(compatible(tail).unwrap_or(number)),
+                _ => {}
+            }
+        }
+    }
+    boring.then(|| "BoringSSL".to_owned())
+}
 
-/// `3.0.19`, `1.1.1w`, `3.5.0-beta1` at the start of `text`, followed by a space or NUL.
-fn number(text: &[u8]) -> Option<String> {
+/// `AWS-LC 1.30.1` of " (compatible; AWS-LC 1.30.1)", as the forks name themselves.
+fn compatible(text: &[u8]) -> Option<String> {
+    const LONGEST: usize = 64;
+    let text = text.get(..LONGEST).unwrap_or(text).strip_prefix(b" (compatible; ")?;
+    let name = text.get(..memchr::memchr(b')', text)?)?;
+    name.is_ascii().then(|| String::from_utf8_lossy(name).into_owned())
+}
+
+/// `3.0.19`, `1.1.1w`, `3.5.0-beta1` at the start of `text`, and what follows it.
+fn number(text: &[u8]) -> Option<(String, &[u8])> {
     const LONGEST: usize = 24;
-    let text = text.get(..LONGEST).unwrap_or(text);
-    let end = text.iter().position(|byte| matches!(byte, b' ' | 0 | b')'))?;
-    let number = text.get(..end)?;
+    let start = text.get(..LONGEST).unwrap_or(text);
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
-    let dots = number.iter().filter(|byte| **byte == b'.').count();
-    let starts = number.first().is_some_and(u8::is_ascii_digit);
-    let ends = number.last().is_some_and(u8::is_ascii_alphanumeric);
-    (starts && ends && dots == 2 && number.iter().all(legal))
-        .then(|| String::from_utf8_lossy(number).into_owned())
+    let end = start.iter().position(|byte| !legal(byte))?;
+    let (number, tail) = text.split_at(end);
+    let parts = number.split(|byte| *byte == b'.').count();
+    (parts == 3 && number.first().is_some_and(u8::is_ascii_digit))
+        .then(|| (String::from_utf8_lossy(number).into_owned(), tail))
 }
 
 #[cfg(test)]
@@ -99,6 +121,8 @@ mod tests {
             Some("BoringSSL")
         );
         assert_eq!(version(b"\0LibreSSL 3.8.2\0").as_deref(), Some("LibreSSL 3.8.2"));
+        // constants of an inlined copy, cut off and followed by something else
+        assert_eq!(version(b"OpenSSL 3.0.12+qShould not\0"), None);
         assert_eq!(version(b"OpenSSL default\0OpenSSL 3 rocks\0"), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::code::{Decoded, decode_one};
 use crate::elf::{Dynamic, Elf, GotSymbols, Machine, StaticSymbols, Symbol};
 use iced_x86::{Code, Instruction, OpKind, Register};
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where a call or tail jump goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,12 @@ pub(crate) struct Image<'a> {
     pub(crate) elf: Elf<'a>,
     pub(crate) dynamic: Dynamic,
     got: OnceCell<GotSymbols>,
+    exported: OnceCell<HashSet<u64>>,
     symbols: HashMap<String, Vec<Symbol>>,
 }
+
+/// Versioned symbols have two or three definitions.
+const MOST_DEFINITIONS: usize = 8;
 
 /// Functions that do not return: a path that calls one ends there.
 const NO_RETURN: [&str; 7] = [
@@ -45,7 +49,13 @@ impl<'a> Image<'a> {
     pub(crate) fn new(bytes: &'a [u8], names: &[&str]) -> Result<Self, Error> {
         let elf = Elf::parse(bytes)?;
         let dynamic = Dynamic::read(&elf);
-        let mut image = Self { elf, dynamic, got: OnceCell::new(), symbols: HashMap::default() };
+        let mut image = Self {
+            elf,
+            dynamic,
+            got: OnceCell::new(),
+            exported: OnceCell::new(),
+            symbols: HashMap::new(),
+        };
         let names: Vec<&str> = names.iter().chain(&NO_RETURN).copied().collect();
         let mut missing = Vec::new();
         for name in names {
@@ -61,6 +71,11 @@ impl<'a> Image<'a> {
                 image.symbols.entry(name.to_owned()).or_default().push(symbol);
             }
         }
+        for found in image.symbols.values_mut() {
+            found.sort_unstable_by_key(|symbol| symbol.vaddr);
+            found.dedup_by_key(|symbol| symbol.vaddr);
+            found.truncate(MOST_DEFINITIONS);
+        }
         Ok(image)
     }
 
@@ -75,9 +90,12 @@ impl<'a> Image<'a> {
         rest.iter().all(|symbol| symbol.vaddr == first.vaddr).then_some(first)
     }
 
-    /// True if a looked-up function starts at `vaddr`.
-    pub(crate) fn is_known_function(&self, vaddr: u64) -> bool {
-        self.symbols.values().flatten().any(|symbol| symbol.vaddr == vaddr)
+    /// True if an exported function starts at `vaddr`, so that a jump there is a tail call and
+    /// not part of the function that jumps. Symbols of `.symtab` don't count: the blocks that
+    /// compilers move out of a function (`SSL_free.cold`) have one.
+    pub(crate) fn is_exported_function(&self, vaddr: u64) -> bool {
+        let exported = self.exported.get_or_init(|| self.dynamic.function_addresses(&self.elf));
+        exported.contains(&vaddr)
     }
 
     /// The callee of a `call` or `jmp` instruction, PLT stubs seen through.

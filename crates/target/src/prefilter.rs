@@ -13,7 +13,7 @@ pub fn carries_tls(bytes: &[u8]) -> bool {
     if BOTH.iter().all(|name| !dynamic.lookup(&elf, name).is_empty()) {
         return true;
     }
-    StaticSymbols::of(&elf).is_some_and(|table| {
+    StaticSymbols::of(&elf).filter(|table| table.may_define("SSL_write")).is_some_and(|table| {
         let found = table.lookup(&BOTH);
         BOTH.iter().all(|name| found.iter().any(|(of, _)| of == name))
     })

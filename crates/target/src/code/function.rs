@@ -50,7 +50,8 @@ pub(crate) struct Function<'a> {
     pub(crate) flow: Vec<Flow>,
 }
 
-const MAX_SIZE: u64 = 65_536;
+/// Several times the largest function of the interface.
+const MAX_SIZE: u64 = 16_384;
 
 impl<'a> Function<'a> {
     /// Decodes `[start, start + size)` and checks every branch in it.
@@ -118,6 +119,7 @@ impl<'a> Function<'a> {
                 let target = instruction.near_branch_target();
                 match branch(target)? {
                     Some(taken) => Flow::To(vec![next, taken]),
+                    None if is_dead_end(image, target) => Flow::To(vec![next]),
                     None => {
                         Flow::Leave { target, callee: image.callee(instruction), next: Some(next) }
                     }
@@ -154,6 +156,28 @@ impl<'a> Function<'a> {
     }
 }
 
+/// True if the code at `target` goes straight to a call that doesn't return: what compilers make
+/// of a failed assertion, and move out of the function.
+fn is_dead_end(image: &Image<'_>, target: u64) -> bool {
+    const LONGEST: usize = 16;
+    let mut at = target;
+    for _ in 0..LONGEST {
+        let Some(Decoded { instruction, .. }) = decode_one(&image.elf, at) else { return false };
+        match instruction.flow_control() {
+            FlowControl::Next => {}
+            FlowControl::Call | FlowControl::IndirectCall => {
+                if image.never_returns(&image.callee(&instruction)) {
+                    return true;
+                }
+            }
+            FlowControl::Exception => return true,
+            _ => return false,
+        }
+        at = instruction.next_ip();
+    }
+    false
+}
+
 /// True if the instruction may change any part of `register`. A call changes every register
 /// that the calling convention doesn't preserve, which is the caller's business to know.
 pub(crate) fn writes(instruction: &Instruction, register: Register) -> bool {
@@ -165,7 +189,7 @@ pub(crate) fn writes(instruction: &Instruction, register: Register) -> bool {
         .any(|used| used.register().full_register() == register && is_write(used.access()))
 }
 
-/// True if the instruction may store to memory other than by `push` or `call`.
+/// True if the instruction may store to memory, `push` and `call` included.
 pub(crate) fn stores(instruction: &Instruction) -> bool {
     let mut factory = InstructionInfoFactory::new();
     factory.info(instruction).used_memory().iter().any(|used| is_write(used.access()))

@@ -1,6 +1,7 @@
 //! x86-64 machine code: decoding, control flow inside one function, and what registers hold.
 
 mod emulate;
+mod execute;
 mod explore;
 mod function;
 mod operand;

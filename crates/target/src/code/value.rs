@@ -48,7 +48,7 @@ impl Value {
             Self::Const(value) => Self::Const(value & 0xffff_ffff),
             Self::Arg { index, .. } => Self::Arg { index, whole: false },
             Self::Field { offset, size } => Self::Field { offset, size: size.min(4) },
-            Self::Result(_) | Self::Written { .. } => self,
+            Self::Pointee { .. } | Self::Result(_) | Self::Written { .. } => self,
             _ => Self::Unknown,
         }
     }

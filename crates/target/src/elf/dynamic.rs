@@ -79,9 +79,7 @@ impl Dynamic {
     }
 
     fn string(&self, elf: &Elf<'_>, at: u64) -> Option<String> {
-        /// Longer than any file name (`NAME_MAX` is 255).
-        const LONGEST: usize = 4096;
         let name = c_string(self.string_table(elf)?, at)?;
-        (name.len() <= LONGEST).then(|| String::from_utf8_lossy(name).into_owned())
+        Some(String::from_utf8_lossy(name).into_owned())
     }
 }

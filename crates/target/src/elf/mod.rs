@@ -31,6 +31,7 @@ pub(crate) struct Segment {
     pub(crate) offset: u64,
     pub(crate) file_size: u64,
     pub(crate) executable: bool,
+    pub(crate) writable: bool,
 }
 
 /// The parsed headers and the bytes they describe.
@@ -63,12 +64,14 @@ const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_NOTE: u32 = 4;
 const PF_X: u32 = 1;
+const PF_W: u32 = 2;
 const EM_X86_64: u16 = 62;
 const EM_AARCH64: u16 = 183;
 const PROGRAM_HEADER: u64 = 56;
 const SECTION_HEADER: u64 = 64;
 /// More than any linker writes, so that a hostile count costs nothing.
-const MAX_HEADERS: u64 = 4096;
+const MAX_PROGRAM_HEADERS: u64 = 128;
+const MAX_SECTION_HEADERS: u64 = 65_536;
 
 impl<'a> Elf<'a> {
     /// Reads the ELF header and the program headers.
@@ -96,7 +99,7 @@ impl<'a> Elf<'a> {
         }
         let table = read64(32)?;
         let count = u64::from(read16(56)?);
-        if u64::from(read16(54)?) != PROGRAM_HEADER || count == 0 || count > MAX_HEADERS {
+        if u64::from(read16(54)?) != PROGRAM_HEADER || count == 0 || count > MAX_PROGRAM_HEADERS {
             return Err(truncated("program header table", table));
         }
         let mut elf = Self {
@@ -116,7 +119,7 @@ impl<'a> Elf<'a> {
         let sections = read64(40)?;
         let section_count = u64::from(read16(60)?);
         if sections != 0
-            && (1..=MAX_HEADERS).contains(&section_count)
+            && (1..=MAX_SECTION_HEADERS).contains(&section_count)
             && u64::from(read16(58)?) == SECTION_HEADER
         {
             elf.section_table = Some(SectionTable { offset: sections, count: section_count });
@@ -137,6 +140,7 @@ impl<'a> Elf<'a> {
                 offset,
                 file_size,
                 executable: flags & PF_X != 0,
+                writable: flags & PF_W != 0,
             }),
             PT_DYNAMIC => self.dynamic_range = Some((offset, file_size)),
             PT_NOTE => self.note_ranges.push((offset, file_size)),
@@ -173,6 +177,22 @@ impl<'a> Elf<'a> {
     pub(crate) fn code_at(&self, vaddr: u64) -> Option<&'a [u8]> {
         self.segment(vaddr).filter(|s| s.executable)?;
         self.at(vaddr)
+    }
+
+    /// The segments that are neither written nor, where a file keeps the two apart, run.
+    pub(crate) fn constant_data(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        let apart = self.segments.iter().any(|s| !s.writable && !s.executable);
+        // Segments of a hostile file may all be the whole file: read no more than that once.
+        let mut budget = self.bytes.len();
+        self.segments
+            .iter()
+            .filter(move |segment| !(segment.writable || apart && segment.executable))
+            .filter_map(|segment| self.slice(segment.offset, segment.file_size))
+            .take_while(move |data| {
+                let within = data.len() <= budget;
+                budget = budget.saturating_sub(data.len());
+                within
+            })
     }
 
     pub(crate) fn sections(&self) -> impl Iterator<Item = Section> + '_ {
@@ -217,8 +237,10 @@ fn array_at<const N: usize>(bytes: &[u8], at: u64) -> Option<[u8; N]> {
     bytes.get(start..start.checked_add(N)?)?.try_into().ok()
 }
 
-/// The NUL-terminated string at `at`.
+/// The NUL-terminated string at `at`, if it is no longer than a file name may be.
 pub(crate) fn c_string(bytes: &[u8], at: u64) -> Option<&[u8]> {
+    const LONGEST: usize = 256;
     let rest = bytes.get(usize::try_from(at).ok()?..)?;
+    let rest = rest.get(..LONGEST).unwrap_or(rest);
     rest.get(..memchr::memchr(0, rest)?)
 }

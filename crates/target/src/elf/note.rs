@@ -1,6 +1,7 @@
 //! The build-id note, by which debug files and caches know a build.
 
 use super::{Elf, u32_at};
+use std::fmt::Write;
 
 const NT_GNU_BUILD_ID: u32 = 3;
 
@@ -15,7 +16,9 @@ impl Elf<'_> {
 }
 
 fn build_id_in(mut notes: &[u8]) -> Option<String> {
-    loop {
+    // An ELF file has a handful.
+    const MOST_NOTES: usize = 1024;
+    for _ in 0..MOST_NOTES {
         let name_size = usize::try_from(u32_at(notes, 0)?).ok()?;
         let size = usize::try_from(u32_at(notes, 4)?).ok()?;
         let kind = u32_at(notes, 8)?;
@@ -24,8 +27,12 @@ fn build_id_in(mut notes: &[u8]) -> Option<String> {
         let end = start.checked_add(size)?;
         if kind == NT_GNU_BUILD_ID && name == b"GNU\0" && (1..=64).contains(&size) {
             let id = notes.get(start..end)?;
-            return Some(id.iter().map(|byte| format!("{byte:02x}")).collect());
+            return Some(id.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            }));
         }
         notes = notes.get(start.checked_add(size.checked_next_multiple_of(4)?)?..)?;
     }
+    None
 }

@@ -10,6 +10,8 @@ pub(crate) struct GotSymbols {
 }
 
 const RELA: u64 = 24;
+/// A few times what the largest programs have.
+const MOST_RELOCATIONS: u64 = 2_000_000;
 const R_X86_64_GLOB_DAT: u32 = 6;
 const R_X86_64_JUMP_SLOT: u32 = 7;
 
@@ -19,7 +21,7 @@ impl GotSymbols {
         let mut slots = HashMap::new();
         for &(at, size) in &dynamic.relocations {
             let Some(table) = elf.at(at) else { continue };
-            for index in 0..size / RELA {
+            for index in 0..(size / RELA).min(MOST_RELOCATIONS) {
                 let entry = index * RELA;
                 let (Some(slot), Some(kind), Some(symbol)) =
                     (u64_at(table, entry), u32_at(table, entry + 8), u32_at(table, entry + 12))

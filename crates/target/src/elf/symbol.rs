@@ -3,6 +3,7 @@
 
 use super::{Dynamic, Elf, Section, c_string, u16_at, u32_at, u64_at};
 use memchr::memmem;
+use std::collections::{HashMap, HashSet};
 
 /// A defined function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,10 @@ const STT_GNU_IFUNC: u8 = 10;
 /// A hash chain longer than this is not a linker's work.
 const LONGEST_CHAIN: u32 = 4096;
 /// Upper bound for a table with no usable hash table (Android's libraries have 30 000).
-const MOST_SYMBOLS: u64 = 4_000_000;
+const MOST_SYMBOLS: u64 = 1_000_000;
+
+/// Local functions may share a name; hundreds of them don't.
+const MOST_FOUND: usize = 256;
 
 /// One entry of a symbol table, undecoded name included.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +70,16 @@ impl Dynamic {
         }
         found.dedup();
         found
+    }
+
+    /// The addresses of all functions that the dynamic symbols define.
+    pub(crate) fn function_addresses(&self, elf: &Elf<'_>) -> HashSet<u64> {
+        let symbols = Tables::of(self, elf).map_or(&[][..], |tables| tables.symbols);
+        (0..MOST_SYMBOLS)
+            .map_while(|index| Entry::read(symbols, index))
+            .filter_map(|entry| entry.function())
+            .map(|symbol| symbol.vaddr)
+            .collect()
     }
 
     /// The name and, if it is defined here, the address of the symbol with this index.
@@ -173,27 +187,29 @@ impl<'a> StaticSymbols<'a> {
         })
     }
 
-    /// Where in the string table `name` ends a string: a fast "no" for most executables.
-    fn name_offsets(&self, name: &str) -> Vec<u32> {
+    /// False if no symbol can have this name: a string search, and no look at the symbols.
+    pub(crate) fn may_define(&self, name: &str) -> bool {
         let mut needle = name.as_bytes().to_vec();
         needle.push(0);
-        memmem::find_iter(self.strings, &needle).filter_map(|at| u32::try_from(at).ok()).collect()
+        memmem::find(self.strings, &needle).is_some()
     }
 
     /// Definitions of each of `names`, in one pass over the table.
     pub(crate) fn lookup<'n>(&self, names: &[&'n str]) -> Vec<(&'n str, Symbol)> {
+        let wanted: HashMap<&[u8], &'n str> =
+            names.iter().map(|name| (name.as_bytes(), *name)).collect();
         let mut found = Vec::new();
-        let wanted: Vec<(u32, &'n str)> = names
-            .iter()
-            .flat_map(|&name| self.name_offsets(name).into_iter().map(move |at| (at, name)))
-            .collect();
         if wanted.is_empty() {
             return found;
         }
         for index in 0.. {
             let Some(entry) = Entry::read(self.symbols, index) else { break };
-            if let Some(&(_, name)) = wanted.iter().find(|(at, _)| *at == entry.name)
-                && let Some(symbol) = entry.function()
+            let Some(symbol) = entry.function() else { continue };
+            if found.len() >= MOST_FOUND {
+                break;
+            }
+            if let Some(name) = c_string(self.strings, u64::from(entry.name))
+                && let Some(&name) = wanted.get(name)
                 && !found.contains(&(name, symbol.clone()))
             {
                 found.push((name, symbol));

