@@ -1,2 +1,59 @@
-//! The ecapture command.
-fn main() {}
+//! The ecapture command: flags become a configuration, which wires target, probe, flow and sink
+//! together.
+
+mod analysis;
+mod capture;
+mod child;
+mod inspect;
+mod log;
+
+use cli::Command;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Some(code) = child::stand_in() {
+        return code;
+    }
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(exit) => {
+            // Nobody is left to be told if this fails.
+            let _ = if exit.to_stdout {
+                std::io::stdout().write_all(exit.text.as_bytes())
+            } else {
+                std::io::stderr().write_all(exit.text.as_bytes())
+            };
+            return ExitCode::from(exit.code);
+        }
+    };
+    match run(command) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Tls(config) => {
+            log::start(&config.global)?;
+            capture::run(*config)
+        }
+        Command::Inspect(config) => {
+            log::start(&config.global)?;
+            inspect::run(&config)
+        }
+        Command::Doctor(_) => anyhow::bail!("doctor is not wired yet"),
+        Command::Completion(shell) => {
+            cli::write_completion(shell, &mut std::io::stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(directory) => {
+            cli::write_man_pages(&directory)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -17,8 +17,8 @@ pub use connection::{ConnId, Connection, Direction, Library};
 pub use input::{Chunk, Event, Hole, HoleCause};
 pub use loss::{Loss, LossTable};
 pub use output::{
-    BodyCoding, BodyPart, Completeness, Content, Data, Field, HttpMessage, HttpVersion, Record,
-    RequestLine, ServerSentEvent, Start, StatusLine, Unparsed, WebSocketMessage,
+    Answered, BodyCoding, BodyPart, Completeness, Content, Data, Field, HttpMessage, HttpVersion,
+    Record, RequestLine, ServerSentEvent, Start, StatusLine, Unparsed, WebSocketMessage,
     WebSocketMessageKind,
 };
 pub use time::Timestamp;

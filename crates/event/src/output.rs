@@ -100,6 +100,9 @@ pub struct RequestLine<'a> {
     pub authority: Option<Cow<'a, [u8]>>,
 }
 
+/// Method and target of a request that a response answers.
+pub type Answered<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// The first line of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusLine<'a> {
@@ -108,7 +111,7 @@ pub struct StatusLine<'a> {
     /// The reason phrase; empty in HTTP/2.
     pub reason: Cow<'a, [u8]>,
     /// Method and target of the request that it answers, if that was seen.
-    pub answers: Option<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    pub answers: Option<Answered<'a>>,
     /// From the request's first byte to the response's first byte, if the request was seen.
     pub latency: Option<Duration>,
 }

@@ -1,1 +1,13 @@
-//! The kernel side: BPF programs, how they are loaded and attached, the ring buffer reader.
+//! The kernel side: BPF programs, how they are loaded and attached, and the reader of what they say.
+//!
+//! All code that talks to the kernel through raw memory is in this crate. Each family of programs is
+//! a folder with its `.bpf.c`; `include/` holds what the programs and user space share.
+
+pub mod clock;
+mod error;
+pub mod features;
+mod record;
+mod ring;
+pub mod tls;
+
+pub use error::Error;

@@ -1,1 +1,26 @@
 //! What to probe: processes, libraries, ELF files, probe sites, layouts.
+//!
+//! The analysis is a pure function over the bytes of an ELF file: no kernel, no root, no I/O.
+//!
+//! - [`analyze`]: the probes for a file's TLS functions, and the offsets in its structs;
+//! - [`carries_tls`]: is a file worth analysing?
+//! - [`libcrypto_layout`], [`version_string`]: what only the libcrypto beside a libssl knows.
+
+mod analysis;
+mod api;
+mod code;
+mod elf;
+mod error;
+mod family;
+mod image;
+mod layout;
+mod prefilter;
+mod site;
+
+pub use analysis::{Analysis, analyze, analyze_with};
+pub use elf::Machine;
+pub use error::Error;
+pub use family::{Family, version_string};
+pub use layout::{BioLayout, SslLayout, libcrypto_layout};
+pub use prefilter::carries_tls;
+pub use site::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle, Site};

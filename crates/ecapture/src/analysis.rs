@@ -1,0 +1,105 @@
+//! From a file that carries TLS to what is probed in it.
+
+use anyhow::Context as _;
+use discover::Candidate;
+use event::Library;
+use probe::tls::{Exit, Function, Layout, Operation, ResultStyle};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use target::{Analysis, Op, Placement};
+
+/// One library: what it is, what to probe, and how it was found out.
+pub(crate) struct Planned {
+    pub(crate) file: File,
+    pub(crate) library: Library,
+    pub(crate) layout: Layout,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) analysis: Analysis,
+    pub(crate) bio: Option<target::BioLayout>,
+    pub(crate) version: Option<String>,
+}
+
+/// Analyses `candidate`, and the libcrypto it works with.
+pub(crate) fn plan(candidate: Candidate, placement: Placement) -> anyhow::Result<Planned> {
+    let path = candidate.path.display().to_string();
+    let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
+    let analysis = target::analyze(&bytes, placement).with_context(|| path.clone())?;
+    let mut version = analysis.version.clone();
+    let mut bio = analysis.bio_layout.clone();
+    drop(bytes);
+    if bio.is_none() || version.is_none() {
+        if let Some(crypto) = libcrypto(&candidate, &analysis) {
+            bio = bio.or_else(|| target::libcrypto_layout(&crypto));
+            version = version.or_else(|| target::version_string(&crypto));
+        }
+    }
+    let layout = Layout {
+        ssl_rbio: analysis.ssl_layout.as_ref().map(|layout| layout.rbio),
+        ssl_wbio: analysis.ssl_layout.as_ref().map(|layout| layout.wbio),
+        bio_num: bio.as_ref().map(|layout| layout.num),
+    };
+    Ok(Planned {
+        library: Library { path, build_id: analysis.build_id.clone() },
+        functions: analysis.functions.iter().map(function).collect(),
+        file: candidate.file,
+        layout,
+        analysis,
+        bio,
+        version,
+    })
+}
+
+/// The bytes of the libcrypto that goes with the library, if there is one.
+fn libcrypto(candidate: &Candidate, analysis: &Analysis) -> Option<Vec<u8>> {
+    let soname = analysis.needed.iter().find(|name| name.starts_with("libcrypto"))?;
+    let pid = candidate.pids.first().copied();
+    let found = discover::companion(pid, &candidate.path, OsStr::new(soname)).ok()??;
+    read(&found.file).ok()
+}
+
+fn read(file: &File) -> std::io::Result<Vec<u8>> {
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    let mut at = 0;
+    // The file may shrink meanwhile.
+    while at < bytes.len() {
+        match file.read_at(&mut bytes[at..], at as u64) {
+            Ok(0) => break,
+            Ok(read) => at += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(at);
+    Ok(bytes)
+}
+
+fn function(plan: &target::FunctionPlan) -> Function {
+    Function {
+        name: plan.name.clone(),
+        operation: match plan.op {
+            Op::Read => Operation::Read,
+            Op::Write => Operation::Write,
+            Op::Peek => Operation::Peek,
+            Op::Sendfile => Operation::Sendfile,
+            Op::Free => Operation::Free,
+            Op::Clear => Operation::Clear,
+            Op::SetFd | Op::SetRfd | Op::SetWfd => Operation::SetFd,
+        },
+        result: match plan.result {
+            target::ResultStyle::OutParam { arg } => ResultStyle::Argument(arg),
+            target::ResultStyle::ReturnValue { .. } | target::ResultStyle::None => {
+                ResultStyle::ReturnValue
+            }
+        },
+        entry: plan.entry.file_offset,
+        exit: match &plan.exit {
+            target::Exit::Uretprobe => Exit::Uretprobe,
+            target::Exit::Sites(sites) => {
+                Exit::Sites(sites.iter().map(|site| site.file_offset).collect())
+            }
+            target::Exit::NotNeeded => Exit::None,
+        },
+    }
+}

@@ -1,0 +1,145 @@
+//! What was seen, written and lost: one line for people, a file for programs.
+
+use anyhow::Context as _;
+use event::LossTable;
+use nix::sys::resource::{UsageWho, getrusage};
+use probe::tls::Tally;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+/// Events and bytes by direction.
+#[derive(Debug, Serialize)]
+struct Traffic {
+    send: u64,
+    recv: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Lost {
+    events: u64,
+    bytes: u64,
+    by: BTreeMap<&'static str, Place>,
+}
+
+#[derive(Debug, Serialize)]
+struct Place {
+    events: u64,
+    bytes: u64,
+}
+
+/// One library in the summary.
+#[derive(Debug, Serialize)]
+pub(crate) struct LibraryReport {
+    pub(crate) path: String,
+    pub(crate) build_id: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) functions: Vec<FunctionReport>,
+}
+
+/// One probed function in the summary.
+#[derive(Debug, Serialize)]
+pub(crate) struct FunctionReport {
+    pub(crate) name: String,
+    pub(crate) placement: target::PlacementKind,
+    pub(crate) hits: u64,
+}
+
+/// The end-of-run balance. Bytes are payload.
+#[derive(Debug, Serialize)]
+pub(crate) struct Balance {
+    connections: u64,
+    calls: Traffic,
+    bytes: Traffic,
+    lost: Lost,
+    /// Calls of `SSL_peek`: seen, not data.
+    peeks: u64,
+    /// What went out by `SSL_sendfile` and cannot be shown.
+    sendfile_bytes: u64,
+    /// Records that were written.
+    records: u64,
+    libraries: Vec<LibraryReport>,
+    cpu_seconds: f64,
+    max_rss_kib: u64,
+}
+
+impl Balance {
+    pub(crate) fn new(
+        tally: &Tally,
+        lost: &LossTable,
+        records: u64,
+        libraries: Vec<LibraryReport>,
+    ) -> Self {
+        let total = lost.total();
+        let (cpu_seconds, max_rss_kib) = usage();
+        Self {
+            connections: tally.connections,
+            calls: Traffic { send: tally.calls_send, recv: tally.calls_recv },
+            bytes: Traffic { send: tally.bytes_send, recv: tally.bytes_recv },
+            lost: Lost {
+                events: total.events,
+                bytes: total.bytes,
+                by: lost
+                    .iter()
+                    .map(|(place, loss)| (place, Place { events: loss.events, bytes: loss.bytes }))
+                    .collect(),
+            },
+            peeks: tally.peeks,
+            sendfile_bytes: tally.sendfile_bytes,
+            records,
+            libraries,
+            cpu_seconds,
+            max_rss_kib,
+        }
+    }
+
+    /// True if anything was lost.
+    pub(crate) fn lost_anything(&self) -> bool {
+        self.lost.events > 0 || self.lost.bytes > 0
+    }
+
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        let mut line = format!(
+            "{} connections; sent {} bytes in {} calls, received {} bytes in {} calls; ",
+            self.connections, self.bytes.send, self.calls.send, self.bytes.recv, self.calls.recv
+        );
+        if self.lost_anything() {
+            line += &format!("LOST {} events, {} bytes (", self.lost.events, self.lost.bytes);
+            let places: Vec<String> = self
+                .lost
+                .by
+                .iter()
+                .map(|(name, place)| format!("{name}: {}, {} bytes", place.events, place.bytes))
+                .collect();
+            line += &places.join("; ");
+            line += ")";
+        } else {
+            line += "lost nothing";
+        }
+        line
+    }
+
+    /// Writes it to a private file as JSON.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let what = || format!("--summary {}", path.display());
+        let mut file = sink::create_private(path).with_context(what)?;
+        let mut text = serde_json::to_string(self).with_context(what)?;
+        text.push('\n');
+        file.write_all(text.as_bytes()).with_context(what)
+    }
+}
+
+/// CPU time of this process in seconds, and its largest resident set in KiB.
+fn usage() -> (f64, u64) {
+    getrusage(UsageWho::RUSAGE_SELF).map_or((0.0, 0), |usage| {
+        let seconds = |time: nix::sys::time::TimeVal| {
+            time.tv_sec() as f64 + time.tv_usec() as f64 / 1_000_000.0
+        };
+        (
+            seconds(usage.user_time()) + seconds(usage.system_time()),
+            u64::try_from(usage.max_rss()).unwrap_or(0),
+        )
+    })
+}

@@ -1,0 +1,66 @@
+//! Where records go, and when that is over.
+
+use super::encoder;
+use anyhow::Context as _;
+use cli::TlsConfig;
+use event::Record;
+use flow::Emit;
+use sink::{Output, OutputError, OutputState};
+use std::io::IsTerminal as _;
+
+/// Writes records until enough were written, nobody reads any more, or writing fails.
+pub(crate) struct Writer {
+    output: Output,
+    records: u64,
+    limit: Option<u64>,
+    error: Option<OutputError>,
+}
+
+impl Writer {
+    pub(crate) fn open(config: &TlsConfig) -> anyhow::Result<Self> {
+        let output = match &config.capture.output {
+            Some(path) => Output::file(path, encoder(config, false))
+                .with_context(|| format!("--output {}", path.display()))?,
+            None => Output::stdout(encoder(config, std::io::stdout().is_terminal()))
+                .context("cannot use standard output")?,
+        };
+        let limit = config.capture.count.map(std::num::NonZeroU64::get);
+        Ok(Self { output, records: 0, limit, error: None })
+    }
+
+    pub(crate) fn flush(&mut self) {
+        if let Err(error) = self.output.flush() {
+            self.error = Some(error);
+        }
+    }
+
+    /// True if there is no use in capturing more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.enough() || self.output.state() != OutputState::Open
+    }
+
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub(crate) fn take_error(&mut self) -> Option<OutputError> {
+        self.error.take()
+    }
+
+    fn enough(&self) -> bool {
+        self.limit.is_some_and(|limit| self.records >= limit)
+    }
+}
+
+impl Emit for Writer {
+    fn emit(&mut self, record: &Record<'_>) {
+        if self.enough() {
+            return;
+        }
+        match self.output.write(record) {
+            Ok(OutputState::Open) => self.records += 1,
+            Ok(_) => {}
+            Err(error) => self.error = Some(error),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The tool's own log: standard error or a file, never standard output.
+
+use anyhow::Context as _;
+use cli::Global;
+use std::io::IsTerminal as _;
+use std::sync::Mutex;
+use tracing::Level;
+use tracing_subscriber::fmt::time::SystemTime;
+
+/// Starts logging as the user asked.
+pub(crate) fn start(global: &Global) -> anyhow::Result<()> {
+    let level = match (global.quiet, global.debug) {
+        (true, _) => Level::ERROR,
+        (_, true) => Level::DEBUG,
+        _ => Level::INFO,
+    };
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(level).with_timer(SystemTime).with_target(true);
+    if let Some(path) = &global.log_file {
+        let file =
+            sink::create_private(path).with_context(|| format!("--logaddr {}", path.display()))?;
+        subscriber.with_ansi(false).with_writer(Mutex::new(file)).init();
+    } else {
+        let colour = std::io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        subscriber.with_ansi(colour).with_writer(std::io::stderr).init();
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! Whole streams played into a flow, and what it shows of them.
+
+mod http1;
+mod support;

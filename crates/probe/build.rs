@@ -1,0 +1,38 @@
+//! Compiles the BPF programs: with CO-RE relocations, and once more without any use of kernel types.
+
+use libbpf_cargo::SkeletonBuilder;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::{env, error, process};
+
+/// Each program source, the object it becomes, and what is defined for it.
+const OBJECTS: &[(&str, &str, &[&str])] = &[
+    ("src/tls/tls.bpf.c", "tls.bpf.o", &[]),
+    ("src/tls/tls.bpf.c", "tls_without_btf.bpf.o", &["-DWITHOUT_BTF"]),
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed=src/include");
+    println!("cargo::rerun-if-changed=build.rs");
+    for (source, object, defines) in OBJECTS {
+        println!("cargo::rerun-if-changed={source}");
+        if let Err(error) = compile(source, object, defines) {
+            eprintln!(
+                "cannot compile {source}: {error}\nIs clang installed? script/bootstrap installs what the build needs."
+            );
+            process::exit(1);
+        }
+    }
+}
+
+fn compile(source: &str, object: &str, defines: &[&str]) -> Result<(), Box<dyn error::Error>> {
+    let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
+    let out = PathBuf::from(env::var("OUT_DIR")?).join(object);
+    let mut args: Vec<OsString> =
+        vec!["-mcpu=v2".into(), "-Wall".into(), "-Werror".into(), "-Isrc/include".into()];
+    // Debian keeps <asm/*.h> in a folder that clang does not search for the BPF target.
+    args.push(format!("-I/usr/include/{arch}-linux-gnu").into());
+    args.extend(defines.iter().map(OsString::from));
+    SkeletonBuilder::new().source(source).obj(&out).clang_args(args).build()?;
+    Ok(())
+}

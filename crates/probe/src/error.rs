@@ -1,0 +1,65 @@
+//! What can go wrong between us and the kernel.
+
+use std::io;
+
+/// A failure to load, attach or read, with what it concerns and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused the BPF object.
+    #[error("cannot load the BPF programs: {source}{}", advice(source))]
+    Load {
+        /// What libbpf said.
+        source: libbpf_rs::Error,
+    },
+    /// A part of the BPF object that the loader relies on is not in it.
+    #[error("the BPF object has no {0}; this build of ecapture is broken")]
+    Missing(&'static str),
+    /// A ring buffer could not be made or mapped.
+    #[error("cannot make a ring buffer of {size} bytes: {source}; try a smaller --mapsize")]
+    Ring {
+        /// Its size in bytes.
+        size: usize,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A probe could not be attached.
+    #[error("cannot attach {what} to {path}: {source}")]
+    Attach {
+        /// Which program or function.
+        what: String,
+        /// The file.
+        path: String,
+        /// What libbpf said.
+        source: libbpf_rs::Error,
+    },
+    /// A map could not be read or written.
+    #[error("cannot update the BPF map {map}: {source}")]
+    Map {
+        /// The map's name.
+        map: &'static str,
+        /// What libbpf said.
+        source: libbpf_rs::Error,
+    },
+    /// Waiting for the kernel failed.
+    #[error("cannot wait for events: {0}")]
+    Wait(io::Error),
+    /// More libraries or functions than the tables hold.
+    #[error("{path} is not captured: more than {limit} {what} are attached already")]
+    Full {
+        /// The file.
+        path: String,
+        /// Of which there are too many.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+fn advice(source: &libbpf_rs::Error) -> &'static str {
+    match source.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => {
+            "; run as root (or with CAP_BPF and CAP_PERFMON), or see `ecapture doctor`"
+        }
+        _ => "; `ecapture doctor` tells what this kernel lacks",
+    }
+}

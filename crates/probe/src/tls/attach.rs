@@ -1,0 +1,205 @@
+//! Puts probes on one library file.
+
+use super::{Capture, Layout};
+use crate::error::Error;
+use crate::record::{MAX_FUNCTIONS, MAX_LIBRARIES, RawLayout};
+use event::Library;
+use libbpf_rs::{Link, MapCore, MapFlags, UprobeMultiOpts, UprobeOpts};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+/// What a function does with the connection. Values as in `enum operation` of `include/record.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Operation {
+    /// Hands received plaintext to the program.
+    Read = 1,
+    /// Takes plaintext from the program.
+    Write = 2,
+    /// Shows received plaintext and leaves it.
+    Peek = 3,
+    /// Sends from a file.
+    Sendfile = 4,
+    /// Ends the TLS object.
+    Free = 5,
+    /// Resets the TLS object for another connection.
+    Clear = 6,
+    /// Gives the TLS object its descriptor (second argument).
+    SetFd = 7,
+}
+
+/// Where a successful call leaves its byte count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultStyle {
+    /// In the return value, if positive.
+    ReturnValue,
+    /// In the `size_t` that the argument of this number (4 or 5, counted from 1) points to.
+    Argument(u8),
+}
+
+/// Where the return of a function is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// Nowhere: the entry tells enough.
+    None,
+    /// By a return probe at the entry's site.
+    Uretprobe,
+    /// At these file offsets, with the return value in place.
+    Sites(Vec<u64>),
+}
+
+/// One function to probe.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// For reports.
+    pub name: String,
+    /// What it does.
+    pub operation: Operation,
+    /// Where its byte count is.
+    pub result: ResultStyle,
+    /// File offset of the entry's site.
+    pub entry: u64,
+    /// Where its return is seen.
+    pub exit: Exit,
+}
+
+/// File offsets and cookies of the sites of one program.
+#[derive(Default)]
+struct Sites {
+    offsets: Vec<usize>,
+    cookies: Vec<u64>,
+}
+
+impl Sites {
+    fn push(&mut self, offset: u64, cookie: u64) {
+        self.offsets.push(offset as usize);
+        self.cookies.push(cookie);
+    }
+}
+
+impl Capture {
+    /// Attaches to `functions` of the open `file`, and returns the library's number.
+    ///
+    /// The probes belong to the file: every process that has it mapped, or maps it later, is
+    /// covered, unless the capture is limited to processes; then only those are touched.
+    pub fn attach(
+        &mut self,
+        library: Library,
+        file: &File,
+        layout: Layout,
+        functions: &[Function],
+    ) -> Result<usize, Error> {
+        let number = self.libraries.len();
+        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
+        if number >= MAX_LIBRARIES {
+            return Err(full("libraries", MAX_LIBRARIES));
+        }
+        if self.functions.len() + functions.len() > MAX_FUNCTIONS {
+            return Err(full("functions", MAX_FUNCTIONS));
+        }
+        self.set_layout(number as u32, layout)?;
+
+        let [mut entries, mut ends, mut set_fds, mut returns, mut exits]: [Sites; 5] =
+            Default::default();
+        for (index, function) in (self.functions.len()..).zip(functions) {
+            let cookie = cookie(number, index, function);
+            match function.operation {
+                Operation::Free | Operation::Clear => ends.push(function.entry, cookie),
+                Operation::SetFd => set_fds.push(function.entry, cookie),
+                _ => {
+                    entries.push(function.entry, cookie);
+                    match &function.exit {
+                        Exit::None => {}
+                        Exit::Uretprobe => returns.push(function.entry, cookie),
+                        Exit::Sites(sites) => {
+                            sites.iter().for_each(|site| exits.push(*site, cookie));
+                        }
+                    }
+                }
+            }
+        }
+        let mut links = Vec::new();
+        // Entries first: an exit whose entry was not seen would count as a loss.
+        for (program, sites, retprobe) in [
+            ("tls_set_fd", set_fds, false),
+            ("tls_end", ends, false),
+            ("tls_entry", entries, false),
+            ("tls_exit", exits, false),
+            ("tls_exit", returns, true),
+        ] {
+            self.attach_sites(program, &sites, retprobe, file, &library.path, &mut links)?;
+        }
+        self.links.append(&mut links);
+        self.functions.extend(functions.iter().map(|function| (number, function.name.clone())));
+        self.libraries.push(Arc::new(library));
+        Ok(number)
+    }
+
+    fn set_layout(&self, number: u32, layout: Layout) -> Result<(), Error> {
+        let known = |offset: Option<u32>| offset.and_then(|o| i32::try_from(o).ok()).unwrap_or(-1);
+        let raw = RawLayout {
+            ssl_rbio: known(layout.ssl_rbio),
+            ssl_wbio: known(layout.ssl_wbio),
+            bio_num: known(layout.bio_num),
+            reserved: 0,
+        };
+        self.map("layouts")?
+            .update(&number.to_ne_bytes(), &raw.to_bytes(), MapFlags::ANY)
+            .map_err(|source| Error::Map { map: "layouts", source })
+    }
+
+    fn attach_sites(
+        &self,
+        program: &'static str,
+        sites: &Sites,
+        retprobe: bool,
+        file: &File,
+        path: &str,
+        links: &mut Vec<Link>,
+    ) -> Result<(), Error> {
+        if sites.offsets.is_empty() {
+            return Ok(());
+        }
+        let failed =
+            |source| Error::Attach { what: program.to_owned(), path: path.to_owned(), source };
+        // The link in /proc leads to the open file itself, in whatever mount namespace it is.
+        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let program = self.program(program)?;
+        // Children are not known yet when probes are placed, so following them means all processes.
+        let pids: Vec<i32> = match &self.pids {
+            Some(pids) if !self.follow_children => pids.iter().map(|pid| *pid as i32).collect(),
+            _ => vec![-1],
+        };
+        for pid in pids {
+            if self.multi {
+                let opts = UprobeMultiOpts {
+                    offsets: sites.offsets.clone(),
+                    cookies: sites.cookies.clone(),
+                    retprobe,
+                    ..Default::default()
+                };
+                links.push(
+                    program.attach_uprobe_multi_with_opts(pid, &open, "", opts).map_err(failed)?,
+                );
+                continue;
+            }
+            for (offset, cookie) in sites.offsets.iter().zip(&sites.cookies) {
+                let opts = UprobeOpts { cookie: *cookie, retprobe, ..Default::default() };
+                links.push(
+                    program.attach_uprobe_with_opts(pid, &open, *offset, opts).map_err(failed)?,
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The layout is described at `enum operation` in `include/record.h`.
+fn cookie(library: usize, function: usize, plan: &Function) -> u64 {
+    let result = match plan.result {
+        ResultStyle::ReturnValue => 0,
+        ResultStyle::Argument(number) => u64::from(number),
+    };
+    library as u64 | (function as u64) << 16 | (plan.operation as u64) << 32 | result << 40
+}

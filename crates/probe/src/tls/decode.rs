@@ -1,0 +1,176 @@
+//! From ring buffer samples to events.
+
+use crate::clock::Clock;
+use crate::record::{self, Announcement, Header};
+use event::{Chunk, ConnId, Connection, Direction, Event, Hole, HoleCause, Library};
+use libbpf_rs::{MapCore, MapHandle};
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+
+/// One connection, as long as its TLS object lives.
+struct Known {
+    id: ConnId,
+    tgid: u32,
+    ssl: u64,
+}
+
+/// Gives connections their names and turns samples into events.
+pub(super) struct Decoder {
+    clock: Clock,
+    /// By the name that the kernel side uses.
+    known: HashMap<u64, Known>,
+    by_process: HashMap<u32, Vec<u64>>,
+    last: u64,
+    pub(super) delivered: u64,
+    pub(super) unknown_events: u64,
+    pub(super) unknown_bytes: u64,
+}
+
+impl Decoder {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            known: HashMap::new(),
+            by_process: HashMap::new(),
+            last: 0,
+            delivered: 0,
+            unknown_events: 0,
+            unknown_bytes: 0,
+        }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.last
+    }
+
+    /// `connections` is the kernel's table, from which the entries of ended processes are removed.
+    pub(super) fn decode(
+        &mut self,
+        sample: &[u8],
+        libraries: &[Arc<Library>],
+        connections: &MapHandle,
+        handle: &mut impl FnMut(Event<'_>),
+    ) {
+        // Our own programs write the samples: a malformed one cannot be, and is passed over.
+        let Some((header, payload)) = record::parse(sample) else { return };
+        match header.kind {
+            record::DATA => self.data(&header, payload, handle),
+            record::UNREADABLE => self.hole(&header, HoleCause::Unreadable, handle),
+            record::SENDFILE => self.hole(&header, HoleCause::Sendfile, handle),
+            record::OPEN => {
+                if let Some(announcement) = record::announcement(payload) {
+                    self.open(&header, announcement, libraries, handle);
+                }
+            }
+            record::ADDRESS => {
+                let addresses = record::announcement(payload).and_then(|a| a.addresses);
+                let known = self.known.get(&header.conn);
+                if let (Some((local, remote)), Some(known)) = (addresses, known) {
+                    handle(Event::Address { conn: known.id, local, remote });
+                }
+            }
+            record::CLOSE => self.close(header.conn, header.ts, handle),
+            record::EXIT => self.exit(&header, connections, handle),
+            _ => {}
+        }
+    }
+
+    fn data(&mut self, header: &Header, payload: &[u8], handle: &mut impl FnMut(Event<'_>)) {
+        let Some(bytes) = payload.get(..header.len as usize) else { return };
+        let Some(known) = self.known.get(&header.conn) else {
+            self.unknown_events += 1;
+            self.unknown_bytes += bytes.len() as u64;
+            return;
+        };
+        self.delivered += bytes.len() as u64;
+        handle(Event::Chunk(Chunk {
+            conn: known.id,
+            ts: self.clock.at(header.ts),
+            tid: header.id,
+            dir: direction(header),
+            offset: header.offset,
+            end_of_call: header.flags & record::END_OF_CALL != 0,
+            bytes,
+        }));
+    }
+
+    fn hole(&self, header: &Header, cause: HoleCause, handle: &mut impl FnMut(Event<'_>)) {
+        let Some(known) = self.known.get(&header.conn) else { return };
+        handle(Event::Hole(Hole {
+            conn: known.id,
+            ts: self.clock.at(header.ts),
+            tid: header.id,
+            dir: direction(header),
+            offset: header.offset,
+            len: u64::from(header.len),
+            cause,
+        }));
+    }
+
+    fn open(
+        &mut self,
+        header: &Header,
+        announcement: Announcement,
+        libraries: &[Arc<Library>],
+        handle: &mut impl FnMut(Event<'_>),
+    ) {
+        let Some(library) = libraries.get(announcement.library as usize) else { return };
+        self.last += 1;
+        let id = ConnId(self.last);
+        let Announcement { ssl, tgid, uid, comm, addresses, .. } = announcement;
+        self.known.insert(header.conn, Known { id, tgid, ssl });
+        self.by_process.entry(tgid).or_default().push(header.conn);
+        let exe = fs::read_link(format!("/proc/{tgid}/exe"))
+            .ok()
+            .map(|path| Arc::from(path.to_string_lossy().as_ref()));
+        handle(Event::Open(Connection {
+            id,
+            ts: self.clock.at(header.ts),
+            pid: tgid,
+            uid,
+            comm: comm.into(),
+            exe,
+            library: Arc::clone(library),
+            local: addresses.map(|(local, _)| local),
+            remote: addresses.map(|(_, remote)| remote),
+        }));
+    }
+
+    fn close(&mut self, conn: u64, ts: u64, handle: &mut impl FnMut(Event<'_>)) {
+        let Some(known) = self.known.remove(&conn) else { return };
+        if let Some(siblings) = self.by_process.get_mut(&known.tgid)
+            && let Some(at) = siblings.iter().position(|sibling| *sibling == conn)
+        {
+            siblings.swap_remove(at);
+        }
+        handle(Event::Close { conn: known.id, ts: self.clock.at(ts) });
+    }
+
+    fn exit(
+        &mut self,
+        header: &Header,
+        connections: &MapHandle,
+        handle: &mut impl FnMut(Event<'_>),
+    ) {
+        let tgid = header.id;
+        for conn in self.by_process.remove(&tgid).unwrap_or_default() {
+            if let Some(known) = self.known.get(&conn) {
+                // struct connection_key; gone already if the table evicted it.
+                let mut key = [0; 16];
+                key[..8].copy_from_slice(&known.ssl.to_ne_bytes());
+                key[8..12].copy_from_slice(&tgid.to_ne_bytes());
+                let _ = connections.delete(&key);
+            }
+            self.close(conn, header.ts, handle);
+        }
+    }
+}
+
+fn direction(header: &Header) -> Direction {
+    if header.direction == 0 { Direction::Send } else { Direction::Recv }
+}

@@ -1,0 +1,208 @@
+//! Puts the programs and maps into the kernel.
+
+use super::decode::Decoder;
+use super::{Capture, Options};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::features;
+use crate::record::{Configuration, MAX_FUNCTIONS, STAT_SLOTS, counter};
+use crate::ring::{Mapping, Rings, page_size};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
+use libbpf_rs::{ProgramAttachType, libbpf_sys};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+const WITH_BTF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tls.bpf.o"));
+const WITHOUT_BTF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tls_without_btf.bpf.o"));
+
+/// Programs that are attached by uprobes; the others are raw tracepoints.
+const UPROBES: [&str; 4] = ["tls_entry", "tls_exit", "tls_end", "tls_set_fd"];
+
+/// More rings than this do not help: each is drained by the one reader.
+const MAX_RINGS: usize = 16;
+
+impl Capture {
+    /// Loads the programs and attaches those that need no library.
+    pub fn load(options: Options) -> Result<Self, Error> {
+        let cpus = libbpf_rs::num_possible_cpus().map_err(|source| Error::Load { source })?;
+        let ring_count = cpus.clamp(1, MAX_RINGS);
+        let ring_size = (options.ring_bytes.max(page_size()) * cpus.div_ceil(ring_count))
+            .checked_next_power_of_two()
+            .unwrap_or(1 << 30)
+            .min(1 << 30);
+        let multi = features::uprobe_multi();
+        let configuration = Configuration {
+            wakeup_level: ring_size as u64 / 4,
+            ring_count: ring_count as u32,
+            wanted_uid: options.uid.unwrap_or(0),
+            filter_pid: u8::from(options.pids.is_some()),
+            filter_uid: u8::from(options.uid.is_some()),
+            filter_cgroup: u8::from(options.cgroup.is_some()),
+            follow_children: u8::from(options.follow_children),
+            have_loop_helper: u8::from(features::loop_helper()),
+            reserved: [0; 3],
+        };
+        let object = if options.use_btf { WITH_BTF } else { WITHOUT_BTF };
+        let mut open = ObjectBuilder::default()
+            .name("tls")
+            .and_then(|builder| builder.open_memory(object))
+            .map_err(|source| Error::Load { source })?;
+        configure(&mut open, &configuration, multi)?;
+        let object = open.load().map_err(|source| Error::Load { source })?;
+
+        let rings = make_rings(&object, ring_count, ring_size)?;
+        let shared = map_shared(&object)?;
+        let connections = object
+            .maps()
+            .find(|map| map.name() == "connections")
+            .ok_or(Error::Missing("connections"))
+            .and_then(|map| {
+                MapHandle::try_from(&map)
+                    .map_err(|source| Error::Map { map: "connections", source })
+            })?;
+        let mut capture = Self {
+            links: Vec::new(),
+            object,
+            rings,
+            shared,
+            decoder: Decoder::new(Clock::new()),
+            connections,
+            libraries: Vec::new(),
+            functions: Vec::new(),
+            multi,
+            pids: options.pids.clone(),
+            follow_children: options.follow_children,
+            notes: Vec::new(),
+        };
+        for pid in options.pids.unwrap_or_default() {
+            capture.add_pid(pid)?;
+        }
+        if let Some(cgroup) = options.cgroup {
+            let fd = cgroup.as_raw_fd() as u32;
+            capture
+                .map("cgroups")?
+                .update(&0_u32.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|source| Error::Map { map: "cgroups", source })?;
+        }
+        capture.attach_tracepoints(options.use_btf);
+        Ok(capture)
+    }
+
+    /// Attaches what makes a capture better but is not needed for one.
+    fn attach_tracepoints(&mut self, use_btf: bool) {
+        if !use_btf {
+            self.notes.push(
+                "without kernel type information (BTF), socket addresses are unknown, \
+                 children are not followed and connections do not end with their process"
+                    .to_owned(),
+            );
+            return;
+        }
+        let mut links = Vec::new();
+        let mut attach = |program: &'static str, tracepoint: &str| {
+            let link = self.raw_tracepoint(program, tracepoint);
+            match link {
+                Ok(link) => {
+                    links.push(link);
+                    None
+                }
+                Err(error) => Some(error.to_string()),
+            }
+        };
+        let mut notes = Vec::new();
+        for (program, tracepoint, consequence) in [
+            ("tls_process_exit", "sched_process_exit", "connections do not end with their process"),
+            ("tls_fork", "sched_process_fork", "children of traced processes are not followed"),
+        ] {
+            if let Some(error) = attach(program, tracepoint) {
+                notes.push(format!("{consequence}: {error}"));
+            }
+        }
+        // Linux 6.3 brought the pair; before, only receiving can be seen.
+        if (attach("tls_sock_send", "sock_send_length").is_some()
+            || attach("tls_sock_recv", "sock_recv_length").is_some())
+            && let Some(error) = attach("tls_tcp_recv", "tcp_rcv_space_adjust")
+        {
+            notes.push(format!(
+                "addresses of connections that hide their descriptor are unknown: {error}"
+            ));
+        }
+        self.links.append(&mut links);
+        self.notes.append(&mut notes);
+    }
+
+    fn raw_tracepoint(&self, program: &'static str, tracepoint: &str) -> Result<Link, Error> {
+        self.program(program)?.attach_raw_tracepoint(tracepoint).map_err(|source| Error::Attach {
+            what: program.to_owned(),
+            path: format!("tracepoint {tracepoint}"),
+            source,
+        })
+    }
+}
+
+fn configure(
+    open: &mut OpenObject,
+    configuration: &Configuration,
+    multi: bool,
+) -> Result<(), Error> {
+    for mut map in open.maps_mut() {
+        let name = map.name().to_string_lossy().into_owned();
+        if name.ends_with(".rodata") {
+            let bytes = configuration.to_bytes();
+            match map.initial_value_mut() {
+                Some(value) if value.len() == bytes.len() => value.copy_from_slice(&bytes),
+                _ => return Err(Error::Missing("configuration")),
+            }
+        } else if name == "rings" {
+            map.set_max_entries(configuration.ring_count)
+                .map_err(|source| Error::Map { map: "rings", source })?;
+        }
+    }
+    if multi {
+        for mut program in open.progs_mut() {
+            if UPROBES.iter().any(|name| program.name() == *name) {
+                program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_rings(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
+    let outer = object.maps().find(|map| map.name() == "rings").ok_or(Error::Missing("rings"))?;
+    let failed = |source| Error::Ring { size, source };
+    let mut fds = Vec::with_capacity(count);
+    for index in 0..count as u32 {
+        let opts = libbpf_sys::bpf_map_create_opts {
+            sz: size_of::<libbpf_sys::bpf_map_create_opts>() as _,
+            ..Default::default()
+        };
+        let ring = MapHandle::create(
+            libbpf_rs::MapType::RingBuf,
+            Some("ecapture_ring"),
+            0,
+            0,
+            size as u32,
+            &opts,
+        )
+        .map_err(|error| failed(io::Error::other(error)))?;
+        let fd: OwnedFd = ring.as_fd().try_clone_to_owned().map_err(failed)?;
+        outer
+            .update(&index.to_ne_bytes(), &(fd.as_raw_fd() as u32).to_ne_bytes(), MapFlags::ANY)
+            .map_err(|source| Error::Map { map: "rings", source })?;
+        fds.push(fd);
+    }
+    Rings::new(fds, size).map_err(failed)
+}
+
+/// Maps `struct shared`, the only thing in `.bss`.
+fn map_shared(object: &Object) -> Result<Mapping, Error> {
+    let expected = 8 + STAT_SLOTS * counter::COUNT * 8 + MAX_FUNCTIONS * 8;
+    let map = object
+        .maps()
+        .find(|map| map.name().to_string_lossy().ends_with(".bss"))
+        .filter(|map| map.value_size() as usize == expected)
+        .ok_or(Error::Missing("shared"))?;
+    Mapping::new(&map.as_fd(), expected.next_multiple_of(page_size()), 0, true)
+        .map_err(|source| Error::Ring { size: expected, source })
+}

@@ -1,0 +1,778 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Plaintext of OpenSSL-family libraries.
+ *
+ * tls_entry and tls_exit run at the sites that target::site planned for each function of each
+ * library; the attach cookie says which. A thread's running calls are kept in `threads`, a
+ * connection (one TLS object of one process) in `connections`. Payload is copied once, at the
+ * call's successful return, from the program's buffer into a ring buffer.
+ *
+ * tls_sock_send and tls_sock_recv learn the socket from the traffic that the thread causes while
+ * it is inside a TLS call; this needs no knowledge of the library. tls_fork follows the children
+ * of traced processes, tls_process_exit ends their connections.
+ */
+#include "kernel.h"
+#include <linux/bpf.h>
+#include <linux/ptrace.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#ifndef WITHOUT_BTF
+#include <bpf/bpf_core_read.h>
+#endif
+#include <stdbool.h>
+#include "record.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+/* Set before load; constant afterwards, so that branches not taken cost nothing. */
+const volatile struct configuration configuration = {};
+
+/* Mapped by user space. */
+struct shared shared = {};
+
+/* Largest payload of one record: one TLS record's plaintext. */
+#define CHUNK 16384
+/* Without bpf_loop (before 5.17) a call's first 1 MiB is copied. */
+#define MAX_CHUNKS_WITHOUT_LOOP 64
+/* With it 1 GiB: beyond any int-sized call that a program makes at once. */
+#define MAX_CHUNKS 65536
+
+#define MAX_FRAMES 4
+/* Entry and exit sites of a function differ in rsp by at most its frame. */
+#define FRAME_SLACK 4096
+
+struct frame {
+	__u64 ssl;
+	__u64 buffer;
+	__u64 result; /* address of the byte count, or 0 */
+	__u64 sp;
+	__u64 sock; /* the socket that this thread used during the call */
+	__u32 function;
+	__u32 operation;
+};
+
+/* The rest of a large call's payload on its way out. */
+struct transfer {
+	struct record head;
+	__u64 from;
+	__u64 remaining;
+};
+
+struct thread {
+	__u64 depth;
+	struct frame frames[MAX_FRAMES];
+	/* Here rather than on the stack: what the verifier does not track lets its loop converge.
+	 */
+	struct transfer transfer;
+};
+
+struct transfer_ref {
+	struct transfer *transfer;
+};
+
+struct connection_key {
+	__u64 ssl;
+	__u32 tgid;
+	__u32 reserved;
+};
+
+struct connection {
+	__u64 id;
+	__u64 offset[2];
+	struct address address;
+	__u32 announced; /* RECORD_OPEN was delivered */
+	__u32 address_announced;
+	__s32 fd;	 /* from SSL_set_fd; -1: not known */
+	__u32 looked_up; /* the fd was followed once */
+};
+
+/* One entry a thread that ever made a call; evicted by use, so dead threads cost nothing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, __u64);
+	__type(value, struct thread);
+} threads SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct connection_key);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+/* Processes that own a connection: their end is reported. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, __u32);
+	__type(value, __u8);
+} owners SEC(".maps");
+
+/* With configuration.filter_pid: the processes that are traced. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u8);
+} pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} cgroups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_LIBRARIES);
+	__type(key, __u32);
+	__type(value, struct layout);
+} layouts SEC(".maps");
+
+struct ring {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct ring);
+} rings SEC(".maps");
+
+#define COUNT(field, n)                                                                            \
+	__sync_fetch_and_add(                                                                      \
+	    &shared.counters[bpf_get_smp_processor_id() & (STAT_SLOTS - 1)].field, (n))
+
+static __always_inline __u32 cookie_library(__u64 cookie)
+{
+	return cookie & 0xffff;
+}
+
+static __always_inline __u32 cookie_function(__u64 cookie)
+{
+	return (cookie >> 16) & 0xffff;
+}
+
+static __always_inline __u32 cookie_operation(__u64 cookie)
+{
+	return (cookie >> 32) & 0xff;
+}
+
+static __always_inline __u32 cookie_result(__u64 cookie)
+{
+	return (cookie >> 40) & 0xff;
+}
+
+static __always_inline bool wanted(__u64 pid_tgid)
+{
+	if (configuration.filter_pid) {
+		__u32 tgid = pid_tgid >> 32;
+
+		if (!bpf_map_lookup_elem(&pids, &tgid))
+			return false;
+	}
+	if (configuration.filter_uid &&
+	    (__u32)bpf_get_current_uid_gid() != configuration.wanted_uid)
+		return false;
+	if (configuration.filter_cgroup && bpf_current_task_under_cgroup(&cgroups, 0) != 1)
+		return false;
+	return true;
+}
+
+static __always_inline void *this_ring(void)
+{
+	__u32 index = bpf_get_smp_processor_id() % configuration.ring_count;
+
+	return bpf_map_lookup_elem(&rings, &index);
+}
+
+/*
+ * How to submit: wake a sleeping reader at once, a napping one when the ring fills up. The counter
+ * that every record bumps before this is the full barrier that pairs with the reader's own between
+ * setting reader_asleep and looking at the ring for the last time.
+ */
+static __always_inline __u64 submit_flags(void *ring, __u64 added)
+{
+	if (shared.reader_asleep) {
+		shared.reader_asleep = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	__u64 filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
+
+	if (filled >= configuration.wakeup_level && filled - added < configuration.wakeup_level)
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
+#ifndef WITHOUT_BTF
+static __always_inline bool read_address(struct address *address, __u64 sock)
+{
+	struct sock *sk = (struct sock *)sock;
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (family == AF_INET) {
+		__u32 local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		__u32 remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+
+		__builtin_memcpy(address->local, &local, 4);
+		__builtin_memcpy(address->remote, &remote, 4);
+	} else if (family == AF_INET6) {
+		BPF_CORE_READ_INTO(&address->local, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&address->remote, sk, __sk_common.skc_v6_daddr);
+	} else {
+		return false;
+	}
+	address->remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	address->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (!address->remote_port)
+		return false;
+	address->family = family;
+	return true;
+}
+
+/* The struct sock behind a descriptor of the current process, or 0 if it is not a socket. */
+static __always_inline __u64 sock_of_fd(__s32 fd)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **files, *file = 0;
+	struct socket *socket;
+
+	if (!table || fd < 0 || (__u32)fd >= BPF_CORE_READ(table, max_fds))
+		return 0;
+	files = BPF_CORE_READ(table, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd) || !file)
+		return 0;
+	socket = BPF_CORE_READ(file, private_data);
+	/* Only a socket points back: any other kind of file has something else there. */
+	if (!socket || BPF_CORE_READ(socket, file) != file)
+		return 0;
+	return (__u64)BPF_CORE_READ(socket, sk);
+}
+/* The descriptor in the BIO that the TLS object uses in `direction`, or -1. */
+static __always_inline __s32 fd_of_bio(__u64 ssl, __u32 library, __u32 direction)
+{
+	struct layout *layout = bpf_map_lookup_elem(&layouts, &library);
+	__u64 bio = 0;
+	__s32 fd = -1, bio_offset;
+
+	if (!layout || layout->bio_num < 0)
+		return -1;
+	bio_offset = direction == DIRECTION_RECV ? layout->ssl_rbio : layout->ssl_wbio;
+	if (bio_offset < 0)
+		return -1;
+	if (bpf_probe_read_user(&bio, sizeof(bio), (void *)(ssl + bio_offset)) || !bio)
+		return -1;
+	if (bpf_probe_read_user(&fd, sizeof(fd), (void *)(bio + layout->bio_num)))
+		return -1;
+	/*
+	 * 0 is also what a BIO without a descriptor holds (memory, a program's own method); a
+	 * socket as descriptor 0 is found by its traffic instead.
+	 */
+	return fd > 0 ? fd : -1;
+}
+
+#endif
+
+static __always_inline void find_address(struct connection *connection, __u64 ssl, __u64 sock,
+					 __u32 library, __u32 direction)
+{
+#ifndef WITHOUT_BTF
+	if (connection->address.family)
+		return;
+	if (sock && read_address(&connection->address, sock))
+		return;
+	if (connection->looked_up)
+		return;
+	connection->looked_up = 1;
+	__s32 fd = connection->fd >= 0 ? connection->fd : fd_of_bio(ssl, library, direction);
+
+	if (fd < 0)
+		return;
+	sock = sock_of_fd(fd);
+	if (sock)
+		read_address(&connection->address, sock);
+#endif
+}
+
+static __always_inline struct connection *get_connection(__u64 ssl, __u64 pid_tgid)
+{
+	struct connection_key key = {.ssl = ssl, .tgid = pid_tgid >> 32};
+	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
+
+	if (connection)
+		return connection;
+
+	struct connection fresh = {
+	    /* Unique: no CPU makes two within a nanosecond. */
+	    .id = bpf_ktime_get_ns() << 8 | (bpf_get_smp_processor_id() & 0xff),
+	    .fd = -1,
+	};
+
+	bpf_map_update_elem(&connections, &key, &fresh, BPF_NOEXIST);
+	__u8 one = 1;
+
+	bpf_map_update_elem(&owners, &key.tgid, &one, BPF_ANY);
+	return bpf_map_lookup_elem(&connections, &key);
+}
+
+/* Says who the connection is. False if the ring is full: the next call tries again. */
+static __always_inline bool announce(void *ring, struct connection *connection, __u8 kind,
+				     __u64 ssl, __u64 pid_tgid, __u32 library, __u64 ts)
+{
+	struct {
+		struct record head;
+		struct announcement body;
+	} *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+
+	if (!record)
+		return false;
+	__builtin_memset(record, 0, sizeof(*record));
+	record->head.ts = ts;
+	record->head.conn = connection->id;
+	record->head.len = sizeof(struct announcement);
+	record->head.tgid_or_tid = pid_tgid;
+	record->head.kind = kind;
+	record->body.ssl = ssl;
+	record->body.tgid = pid_tgid >> 32;
+	record->body.uid = bpf_get_current_uid_gid();
+	record->body.library = library;
+	bpf_get_current_comm(record->body.comm, sizeof(record->body.comm));
+	record->body.address = connection->address;
+	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
+	return true;
+}
+
+/* A record without payload about a connection or a process. */
+static __always_inline bool emit_bare(void *ring, const struct record *head)
+{
+	struct record *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+
+	if (!record)
+		return false;
+	*record = *head;
+	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
+	return true;
+}
+
+/*
+ * Copies `head->len` bytes from the program into a record of a size that is known when the program
+ * is verified: bpf_ringbuf_reserve takes no variable size.
+ */
+#define EMIT_CLASS(size)                                                                           \
+	do {                                                                                       \
+		struct {                                                                           \
+			struct record head;                                                        \
+			__u8 payload[size];                                                        \
+		} *record = bpf_ringbuf_reserve(ring, sizeof(struct record) + (size), 0);          \
+                                                                                                   \
+		if (!record)                                                                       \
+			return false;                                                              \
+		record->head = *head;                                                              \
+		/* The verifier must see the bound on the register that it checks. */              \
+		barrier_var(len);                                                                  \
+		if (len > (size))                                                                  \
+			len = (size);                                                              \
+		if (bpf_probe_read_user(record->payload, len, (const void *)from)) {               \
+			COUNT(unreadable_events, 1);                                               \
+			COUNT(unreadable_bytes, len);                                              \
+			record->head.kind = RECORD_UNREADABLE;                                     \
+		}                                                                                  \
+		bpf_ringbuf_submit(record,                                                         \
+				   submit_flags(ring, sizeof(struct record) + (size) + 8));        \
+		return true;                                                                       \
+	} while (0)
+
+static __always_inline bool emit_chunk(void *ring, const struct record *head, __u64 from)
+{
+	__u64 len = head->len;
+
+	/* Sizes leave room for two headers, so that a record takes a power of two or nearly. */
+	if (len <= 80)
+		EMIT_CLASS(80);
+	if (len <= 208)
+		EMIT_CLASS(208);
+	if (len <= 464)
+		EMIT_CLASS(464);
+	if (len <= 976)
+		EMIT_CLASS(976);
+	if (len <= 2000)
+		EMIT_CLASS(2000);
+	if (len <= 4048)
+		EMIT_CLASS(4048);
+	if (len <= 8144)
+		EMIT_CLASS(8144);
+	EMIT_CLASS(CHUNK);
+}
+
+static __always_inline bool emit_full_chunk(void *ring, const struct record *head, __u64 from)
+{
+	__u64 len = head->len;
+
+	EMIT_CLASS(CHUNK);
+}
+
+static long emit_next(__u32 index, struct transfer_ref *ref)
+{
+	struct transfer *transfer = ref->transfer;
+	void *ring = this_ring();
+	__u64 len = transfer->remaining;
+
+	if (!ring || !len)
+		return 1;
+	if (len > CHUNK)
+		len = CHUNK;
+	transfer->remaining -= len;
+	transfer->head.len = len;
+	transfer->head.flags = transfer->remaining ? 0 : RECORD_END_OF_CALL;
+	if (!emit_full_chunk(ring, &transfer->head, transfer->from)) {
+		COUNT(ring_full_events, 1);
+		COUNT(ring_full_bytes, len);
+	}
+	transfer->head.offset += len;
+	transfer->from += len;
+	return 0;
+}
+
+/* Hands over the `len` bytes at `from`; whatever cannot be handed over is counted. */
+static __always_inline void emit(void *ring, struct transfer *transfer, struct record *head,
+				 __u64 from, __u64 len)
+{
+	if (len <= CHUNK) {
+		head->len = len;
+		if (!emit_chunk(ring, head, from)) {
+			COUNT(ring_full_events, 1);
+			COUNT(ring_full_bytes, len);
+		}
+		return;
+	}
+
+	struct transfer_ref ref = {.transfer = transfer};
+
+	transfer->head = *head;
+	transfer->from = from;
+	transfer->remaining = len;
+	if (configuration.have_loop_helper) {
+		bpf_loop(MAX_CHUNKS, emit_next, &ref, 0);
+	} else {
+		for (__u32 i = 0; i < MAX_CHUNKS_WITHOUT_LOOP; i++)
+			if (emit_next(i, &ref))
+				break;
+	}
+	if (transfer->remaining) {
+		COUNT(too_large_events, 1);
+		COUNT(too_large_bytes, transfer->remaining);
+	}
+}
+
+SEC("uprobe")
+int tls_entry(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 function = cookie_function(cookie), operation = cookie_operation(cookie);
+	__u32 result = cookie_result(cookie);
+	__u64 ssl = PT_REGS_PARM1(ctx), sp = PT_REGS_SP(ctx);
+	__u64 argument_4 = PT_REGS_PARM4(ctx), argument_5 = PT_REGS_PARM5(ctx);
+	struct thread *thread;
+	struct frame *frame;
+	__u64 depth;
+
+	/* The verifier wants registers read at fixed offsets: keep the choice below off ctx. */
+	barrier_var(argument_4);
+	barrier_var(argument_5);
+	if (!wanted(pid_tgid))
+		return 0;
+	__sync_fetch_and_add(&shared.hits[function & (MAX_FUNCTIONS - 1)], 1);
+	if (operation == OPERATION_PEEK) {
+		COUNT(peeks, 1);
+		return 0;
+	}
+
+	thread = bpf_map_lookup_elem(&threads, &pid_tgid);
+	if (!thread) {
+		struct thread fresh = {};
+
+		bpf_map_update_elem(&threads, &pid_tgid, &fresh, BPF_ANY);
+		thread = bpf_map_lookup_elem(&threads, &pid_tgid);
+		if (!thread)
+			return 0; /* its exit is counted as unmatched */
+	}
+
+	/* The stack grows down: frames at or below this call's own have returned unseen. */
+	depth = thread->depth;
+	for (int i = 0; i < MAX_FRAMES; i++) {
+		if (depth == 0)
+			break;
+		frame = &thread->frames[(depth - 1) & (MAX_FRAMES - 1)];
+		if (frame->sp > sp) {
+			/* A wrapper that is probed too is inside its own call: count once. */
+			if (frame->ssl == ssl && frame->operation == operation &&
+			    frame->function != function)
+				return 0;
+			/* A call on the same object in the same direction cannot be running. */
+			if (frame->ssl != ssl)
+				break;
+		}
+		depth--;
+	}
+	if (depth >= MAX_FRAMES)
+		return 0; /* its exit is counted as unmatched */
+
+	frame = &thread->frames[depth & (MAX_FRAMES - 1)];
+	frame->ssl = ssl;
+	frame->buffer = PT_REGS_PARM2(ctx);
+	frame->result = result == RESULT_IN_ARGUMENT_4	 ? argument_4
+			: result == RESULT_IN_ARGUMENT_5 ? argument_5
+							 : 0;
+	frame->sp = sp;
+	frame->sock = 0;
+	frame->function = function;
+	frame->operation = operation;
+	thread->depth = depth + 1;
+	return 0;
+}
+
+/* How many bytes the call moved, or 0 if it moved none. */
+static __always_inline __u64 moved(struct pt_regs *ctx, __u32 operation, __u64 result_address)
+{
+	__u64 n = 0;
+
+	if (operation == OPERATION_SENDFILE) {
+		__s64 sent = PT_REGS_RC(ctx);
+
+		return sent > 0 ? sent : 0;
+	}
+	if ((__s32)PT_REGS_RC(ctx) <= 0)
+		return 0;
+	if (!result_address)
+		return (__u32)PT_REGS_RC(ctx);
+	bpf_probe_read_user(&n, sizeof(n), (const void *)result_address);
+	return n;
+}
+
+SEC("uprobe")
+int tls_exit(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 function = cookie_function(cookie), library = cookie_library(cookie);
+	__u64 sp = PT_REGS_SP(ctx), depth, n;
+	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
+	struct connection *connection;
+	struct frame *frame = 0;
+	__u32 direction;
+
+	depth = thread ? thread->depth : 0;
+	for (int i = 0; i < MAX_FRAMES; i++) {
+		struct frame *top;
+
+		if (!thread || depth == 0)
+			break;
+		top = &thread->frames[(depth - 1) & (MAX_FRAMES - 1)];
+		if (top->function == function && top->sp + FRAME_SLACK >= sp) {
+			frame = top;
+			break;
+		}
+		if (top->sp > sp)
+			return 0; /* a wrapper inside a call that is already followed */
+		depth--;
+	}
+	if (!frame) {
+		if (!wanted(pid_tgid))
+			return 0;
+		/* A call that began before we attached, or that the tables had no room for. */
+		n = cookie_result(cookie) == RESULT_RETURN_VALUE
+			? moved(ctx, cookie_operation(cookie), 0)
+			: 0;
+		if (n || (__s32)PT_REGS_RC(ctx) > 0) {
+			COUNT(unmatched_events, 1);
+			COUNT(unmatched_bytes, n);
+		}
+		return 0;
+	}
+	thread->depth = depth - 1;
+
+	n = moved(ctx, frame->operation, frame->result);
+	if (!n)
+		return 0;
+	connection = get_connection(frame->ssl, pid_tgid);
+	direction = frame->operation == OPERATION_READ ? DIRECTION_RECV : DIRECTION_SEND;
+	if (!connection) {
+		COUNT(untracked_events, 1);
+		COUNT(untracked_bytes, n);
+		return 0;
+	}
+
+	struct record head = {
+	    .ts = bpf_ktime_get_ns(),
+	    .conn = connection->id,
+	    .offset = connection->offset[direction],
+	    .tgid_or_tid = pid_tgid,
+	    .kind = RECORD_DATA,
+	    .direction = direction,
+	    .flags = RECORD_END_OF_CALL,
+	};
+	void *ring = this_ring();
+
+	if (!ring)
+		return 0;
+	connection->offset[direction] += n;
+	if (!connection->address.family)
+		find_address(connection, frame->ssl, frame->sock, library, direction);
+	if (!connection->announced)
+		connection->announced =
+		    announce(ring, connection, RECORD_OPEN, frame->ssl, pid_tgid, library, head.ts);
+	else if (!connection->address_announced && connection->address.family)
+		announce(ring, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library, head.ts);
+	if (connection->address.family && connection->announced)
+		connection->address_announced = 1;
+
+	if (frame->operation == OPERATION_SENDFILE) {
+		COUNT(sendfile_calls, 1);
+		COUNT(sendfile_bytes, n);
+		head.kind = RECORD_SENDFILE;
+		head.len = n > 0xffffffff ? 0xffffffff : n;
+		if (!emit_bare(ring, &head))
+			COUNT(lifecycle_lost, 1);
+		return 0;
+	}
+	COUNT(calls[direction & 1], 1);
+	COUNT(bytes[direction & 1], n);
+	emit(ring, &thread->transfer, &head, frame->buffer, n);
+	return 0;
+}
+
+/* SSL_free, SSL_clear: whatever the object does next is another connection. */
+SEC("uprobe")
+int tls_end(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct connection_key key = {.ssl = PT_REGS_PARM1(ctx), .tgid = pid_tgid >> 32};
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	struct connection *connection;
+	void *ring;
+
+	if (!wanted(pid_tgid))
+		return 0;
+	__sync_fetch_and_add(&shared.hits[cookie_function(cookie) & (MAX_FUNCTIONS - 1)], 1);
+	connection = bpf_map_lookup_elem(&connections, &key);
+	if (!connection)
+		return 0;
+	if (connection->announced) {
+		struct record head = {
+		    .ts = bpf_ktime_get_ns(),
+		    .conn = connection->id,
+		    .tgid_or_tid = pid_tgid,
+		    .kind = RECORD_CLOSE,
+		};
+
+		ring = this_ring();
+		if (!ring || !emit_bare(ring, &head))
+			COUNT(lifecycle_lost, 1);
+	}
+	bpf_map_delete_elem(&connections, &key);
+	return 0;
+}
+
+/* SSL_set_fd(ssl, fd), SSL_set_rfd, SSL_set_wfd. */
+SEC("uprobe")
+int tls_set_fd(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	struct connection *connection;
+
+	if (!wanted(pid_tgid))
+		return 0;
+	__sync_fetch_and_add(&shared.hits[cookie_function(cookie) & (MAX_FUNCTIONS - 1)], 1);
+	connection = get_connection(PT_REGS_PARM1(ctx), pid_tgid);
+	if (connection) {
+		connection->fd = PT_REGS_PARM2(ctx);
+		connection->looked_up = 0;
+	}
+	return 0;
+}
+
+#ifndef WITHOUT_BTF
+static __always_inline int remember_sock(__u64 sock)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
+	__u64 depth = thread ? thread->depth : 0;
+
+	if (depth)
+		thread->frames[(depth - 1) & (MAX_FRAMES - 1)].sock = sock;
+	return 0;
+}
+
+/* trace_sock_send_length(struct sock *sk, int ret, int flags), Linux 6.3 */
+SEC("raw_tp/sock_send_length")
+int tls_sock_send(struct bpf_raw_tracepoint_args *ctx)
+{
+	return remember_sock(ctx->args[0]);
+}
+
+/* trace_sock_recv_length(struct sock *sk, int ret, int flags), Linux 6.3 */
+SEC("raw_tp/sock_recv_length")
+int tls_sock_recv(struct bpf_raw_tracepoint_args *ctx)
+{
+	return remember_sock(ctx->args[0]);
+}
+
+/* trace_tcp_rcv_space_adjust(struct sock *sk): for receivers before 6.3 */
+SEC("raw_tp/tcp_rcv_space_adjust")
+int tls_tcp_recv(struct bpf_raw_tracepoint_args *ctx)
+{
+	return remember_sock(ctx->args[0]);
+}
+
+/* trace_sched_process_fork(struct task_struct *parent, struct task_struct *child) */
+SEC("raw_tp/sched_process_fork")
+int tls_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *child = (struct task_struct *)ctx->args[1];
+	__u32 parent_tgid = bpf_get_current_pid_tgid() >> 32, child_tgid;
+	__u8 one = 1;
+
+	if (!configuration.follow_children || !bpf_map_lookup_elem(&pids, &parent_tgid))
+		return 0;
+	child_tgid = BPF_CORE_READ(child, tgid);
+	bpf_map_update_elem(&pids, &child_tgid, &one, BPF_ANY);
+	return 0;
+}
+
+/* trace_sched_process_exit(struct task_struct *p): in the context of the thread that ends */
+SEC("raw_tp/sched_process_exit")
+int tls_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (struct task_struct *)ctx->args[0];
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u32 tgid = pid_tgid >> 32;
+	void *ring;
+
+	if (BPF_CORE_READ(task, signal, live.counter) > 0)
+		return 0; /* other threads go on */
+	if (configuration.follow_children)
+		bpf_map_delete_elem(&pids, &tgid);
+	if (!bpf_map_lookup_elem(&owners, &tgid))
+		return 0;
+	bpf_map_delete_elem(&owners, &tgid);
+
+	struct record head = {
+	    .ts = bpf_ktime_get_ns(),
+	    .tgid_or_tid = tgid,
+	    .kind = RECORD_EXIT,
+	};
+
+	ring = this_ring();
+	if (!ring || !emit_bare(ring, &head))
+		COUNT(lifecycle_lost, 1);
+	return 0;
+}
+#endif

@@ -1,0 +1,90 @@
+//! Everything that is known about one file: who it says it is, where to put probes, which
+//! offsets hold.
+
+use crate::api::FUNCTIONS;
+use crate::elf::Machine;
+use crate::family::{Family, family, tell_tales, version_string};
+use crate::image::Image;
+use crate::layout::{BioLayout, SSL_ACCESSORS, SslLayout, bio_layout, ssl_layout};
+use crate::site::{FunctionPlan, Options, Placement, Planner};
+use crate::{Error, layout};
+use serde::Serialize;
+
+/// The result of [`analyze`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Analysis {
+    /// Instruction set.
+    pub machine: Machine,
+    /// GNU build-id, lower-case hex.
+    pub build_id: Option<String>,
+    /// Version by the strings in this file; libssl from OpenSSL 1.1.0 on has none, its libcrypto
+    /// does: see [`version_string`].
+    pub version: Option<String>,
+    /// Implementation.
+    pub family: Family,
+    /// The probes.
+    pub functions: Vec<FunctionPlan>,
+    /// Offsets in the TLS object.
+    pub ssl_layout: Option<SslLayout>,
+    /// Offsets in a BIO, if this file carries libcrypto too; else ask [`libcrypto_layout`] of
+    /// the libcrypto that it needs.
+    ///
+    /// [`libcrypto_layout`]: crate::libcrypto_layout
+    pub bio_layout: Option<BioLayout>,
+    /// `DT_NEEDED`: file names of the libraries it is linked with.
+    pub needed: Vec<String>,
+    /// `DT_SONAME`.
+    pub soname: Option<String>,
+    /// What could not be done, and why.
+    pub notes: Vec<String>,
+}
+
+/// Analyses the bytes of a libssl, or of a program that links one statically.
+pub fn analyze(bytes: &[u8], placement: Placement) -> Result<Analysis, Error> {
+    analyze_with(bytes, Options { placement, ..Options::default() })
+}
+
+/// As [`analyze`], for a kernel on which some placements must be avoided.
+pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
+    let names: Vec<&str> = FUNCTIONS
+        .iter()
+        .map(|function| function.name)
+        .chain(SSL_ACCESSORS)
+        .chain(layout::BIO_ACCESSORS)
+        .chain(tell_tales())
+        .collect();
+    let image = Image::new(bytes, &names)?;
+    let carries = |name| !image.definitions(name).is_empty();
+    if !carries("SSL_read") && !carries("SSL_write") {
+        return Err(Error::NoTlsFunctions);
+    }
+    let (functions, mut notes) = Planner::new(&image, options).plan();
+    let version = version_string(bytes);
+    let (mut ssl, mut bio) = (None, None);
+    if image.elf.machine == Machine::X86_64 {
+        match ssl_layout(&image) {
+            Ok(layout) => ssl = Some(layout),
+            Err(reason) => notes.push(format!("no TLS object layout: {reason}")),
+        }
+        if layout::BIO_ACCESSORS.iter().any(|name| carries(name)) {
+            match bio_layout(&image) {
+                Ok(layout) => bio = Some(layout),
+                Err(reason) => notes.push(format!("no BIO layout: {reason}")),
+            }
+        }
+    } else {
+        notes.push("accessors are decoded on x86-64 only: no layouts".to_owned());
+    }
+    Ok(Analysis {
+        machine: image.elf.machine,
+        build_id: image.elf.build_id(),
+        family: family(&image, version.as_deref()),
+        version,
+        functions,
+        ssl_layout: ssl,
+        bio_layout: bio,
+        needed: image.dynamic.needed(&image.elf),
+        soname: image.dynamic.soname(&image.elf),
+        notes,
+    })
+}

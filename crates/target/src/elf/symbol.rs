@@ -1,0 +1,235 @@
+//! Finding functions by name: through the loader's hash tables, touching a handful of pages;
+//! through `.symtab` only for what the dynamic symbols don't define.
+
+use super::{Dynamic, Elf, Section, c_string, u16_at, u32_at, u64_at};
+use memchr::memmem;
+
+/// A defined function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Symbol {
+    pub(crate) vaddr: u64,
+    /// 0 if unknown.
+    pub(crate) size: u64,
+}
+
+const SYMBOL: u64 = 24;
+const SHT_SYMTAB: u32 = 2;
+const STT_FUNC: u8 = 2;
+const STT_GNU_IFUNC: u8 = 10;
+/// A hash chain longer than this is not a linker's work.
+const LONGEST_CHAIN: u32 = 4096;
+/// Upper bound for a table with no usable hash table (Android's libraries have 30 000).
+const MOST_SYMBOLS: u64 = 4_000_000;
+
+/// One entry of a symbol table, undecoded name included.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    name: u32,
+    info: u8,
+    section: u16,
+    value: u64,
+    size: u64,
+}
+
+impl Entry {
+    fn read(table: &[u8], index: u64) -> Option<Self> {
+        let at = index.checked_mul(SYMBOL)?;
+        Some(Self {
+            name: u32_at(table, at)?,
+            info: *table.get(usize::try_from(at).ok()?.checked_add(4)?)?,
+            section: u16_at(table, at.checked_add(6)?)?,
+            value: u64_at(table, at.checked_add(8)?)?,
+            size: u64_at(table, at.checked_add(16)?)?,
+        })
+    }
+
+    /// An `STT_GNU_IFUNC`'s value is its resolver, not the function: never probe that.
+    fn function(&self) -> Option<Symbol> {
+        let kind = self.info & 0xf;
+        let defined = self.section != 0 && self.value != 0;
+        (defined && kind == STT_FUNC && kind != STT_GNU_IFUNC)
+            .then_some(Symbol { vaddr: self.value, size: self.size })
+    }
+}
+
+impl Dynamic {
+    /// All definitions of `name`: several when it is versioned.
+    pub(crate) fn lookup(&self, elf: &Elf<'_>, name: &str) -> Vec<Symbol> {
+        let Some(tables) = Tables::of(self, elf) else { return Vec::new() };
+        let mut found = Vec::new();
+        if let Some(hash) = self.gnu_hash.and_then(|at| elf.at(at)) {
+            tables.gnu_lookup(hash, name.as_bytes(), &mut found);
+        } else if let Some(hash) = self.hash.and_then(|at| elf.at(at)) {
+            tables.sysv_lookup(hash, name.as_bytes(), &mut found);
+        } else {
+            tables.scan(name.as_bytes(), &mut found);
+        }
+        found.dedup();
+        found
+    }
+
+    /// The name and, if it is defined here, the address of the symbol with this index.
+    pub(crate) fn by_index<'a>(&self, elf: &Elf<'a>, index: u32) -> Option<(&'a str, Option<u64>)> {
+        let tables = Tables::of(self, elf)?;
+        let entry = Entry::read(tables.symbols, u64::from(index))?;
+        let name = std::str::from_utf8(c_string(tables.strings, u64::from(entry.name))?).ok()?;
+        Some((name, (entry.section != 0 && entry.value != 0).then_some(entry.value)))
+    }
+}
+
+struct Tables<'a> {
+    symbols: &'a [u8],
+    strings: &'a [u8],
+}
+
+impl<'a> Tables<'a> {
+    fn of(dynamic: &Dynamic, elf: &Elf<'a>) -> Option<Self> {
+        let strings = dynamic.string_table(elf)?;
+        let mut symbols = elf.at(dynamic.symbols?)?;
+        // Linkers put the strings after the symbols: a bound for the linear scan.
+        if let (Some(from), Some(to)) = (dynamic.symbols, dynamic.strings)
+            && let Some(size) = to.checked_sub(from).and_then(|s| usize::try_from(s).ok())
+        {
+            symbols = symbols.get(..size).unwrap_or(symbols);
+        }
+        Some(Self { symbols, strings })
+    }
+
+    fn push_if_named(&self, index: u64, name: &[u8], found: &mut Vec<Symbol>) -> Option<()> {
+        let entry = Entry::read(self.symbols, index)?;
+        if named(self.strings, entry.name, name) {
+            found.extend(entry.function());
+        }
+        Some(())
+    }
+
+    /// `DT_GNU_HASH`: bloom filter, buckets, and chains whose last value has bit 0 set.
+    fn gnu_lookup(&self, hash: &[u8], name: &[u8], found: &mut Vec<Symbol>) -> Option<()> {
+        let buckets = u32_at(hash, 0)?;
+        let first = u32_at(hash, 4)?;
+        let bloom_words = u32_at(hash, 8)?;
+        let shift = u32_at(hash, 12)?;
+        let wanted = gnu_hash(name);
+        let word_index = (wanted / 64).checked_rem(bloom_words)?;
+        let word = u64_at(hash, 16 + u64::from(word_index) * 8)?;
+        let second = wanted.checked_shr(shift).unwrap_or(0);
+        if (word >> (wanted % 64)) & (word >> (second % 64)) & 1 == 0 {
+            return None;
+        }
+        let bucket_table = 16 + u64::from(bloom_words) * 8;
+        let chain_table = bucket_table + u64::from(buckets) * 4;
+        let bucket = wanted.checked_rem(buckets)?;
+        let start = u32_at(hash, bucket_table + u64::from(bucket) * 4)?;
+        for step in 0..LONGEST_CHAIN {
+            let index = start.checked_add(step)?;
+            let value = u32_at(hash, chain_table + u64::from(index.checked_sub(first)?) * 4)?;
+            if value | 1 == wanted | 1 {
+                self.push_if_named(u64::from(index), name, found)?;
+            }
+            if value & 1 == 1 {
+                break;
+            }
+        }
+        Some(())
+    }
+
+    fn sysv_lookup(&self, hash: &[u8], name: &[u8], found: &mut Vec<Symbol>) -> Option<()> {
+        let buckets = u32_at(hash, 0)?;
+        let bucket = sysv_hash(name).checked_rem(buckets)?;
+        let mut index = u32_at(hash, 8 + u64::from(bucket) * 4)?;
+        for _ in 0..LONGEST_CHAIN {
+            if index == 0 {
+                break;
+            }
+            self.push_if_named(u64::from(index), name, found)?;
+            index = u32_at(hash, 8 + (u64::from(buckets) + u64::from(index)) * 4)?;
+        }
+        Some(())
+    }
+
+    fn scan(&self, name: &[u8], found: &mut Vec<Symbol>) {
+        for index in 0..MOST_SYMBOLS {
+            if self.push_if_named(index, name, found).is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// The static symbol table, if the file was not stripped of it.
+#[derive(Debug)]
+pub(crate) struct StaticSymbols<'a> {
+    symbols: &'a [u8],
+    strings: &'a [u8],
+}
+
+impl<'a> StaticSymbols<'a> {
+    pub(crate) fn of(elf: &Elf<'a>) -> Option<Self> {
+        let table = elf.sections().find(|section| section.kind == SHT_SYMTAB)?;
+        let bytes = |section: Section| elf.slice(section.offset, section.size);
+        Some(Self {
+            symbols: bytes(table)?,
+            strings: elf.section_by_index(table.link).and_then(bytes)?,
+        })
+    }
+
+    /// Where in the string table `name` ends a string: a fast "no" for most executables.
+    fn name_offsets(&self, name: &str) -> Vec<u32> {
+        let mut needle = name.as_bytes().to_vec();
+        needle.push(0);
+        memmem::find_iter(self.strings, &needle).filter_map(|at| u32::try_from(at).ok()).collect()
+    }
+
+    /// Definitions of each of `names`, in one pass over the table.
+    pub(crate) fn lookup<'n>(&self, names: &[&'n str]) -> Vec<(&'n str, Symbol)> {
+        let mut found = Vec::new();
+        let wanted: Vec<(u32, &'n str)> = names
+            .iter()
+            .flat_map(|&name| self.name_offsets(name).into_iter().map(move |at| (at, name)))
+            .collect();
+        if wanted.is_empty() {
+            return found;
+        }
+        for index in 0.. {
+            let Some(entry) = Entry::read(self.symbols, index) else { break };
+            if let Some(&(_, name)) = wanted.iter().find(|(at, _)| *at == entry.name)
+                && let Some(symbol) = entry.function()
+                && !found.contains(&(name, symbol.clone()))
+            {
+                found.push((name, symbol));
+            }
+        }
+        found
+    }
+}
+
+fn named(strings: &[u8], at: u32, name: &[u8]) -> bool {
+    let Some(rest) = usize::try_from(at).ok().and_then(|at| strings.get(at..)) else {
+        return false;
+    };
+    rest.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0))
+}
+
+fn gnu_hash(name: &[u8]) -> u32 {
+    name.iter().fold(5381, |hash: u32, &byte| hash.wrapping_mul(33).wrapping_add(byte.into()))
+}
+
+fn sysv_hash(name: &[u8]) -> u32 {
+    name.iter().fold(0, |hash: u32, &byte| {
+        let hash = (hash << 4).wrapping_add(byte.into());
+        let top = hash & 0xf000_0000;
+        (hash ^ (top >> 24)) & !top
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_the_loaders() {
+        // Values from the gABI and from `readelf --use-dynamic`'s algorithm description.
+        assert_eq!(gnu_hash(b"printf"), 0x156b_2bb8);
+        assert_eq!(sysv_hash(b"printf"), 0x0779_05a6);
+    }
+}

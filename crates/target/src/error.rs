@@ -1,0 +1,30 @@
+//! Why a file could not be analysed at all. What could not be done in a file that was
+//! analysed is a note in the [`Analysis`](crate::Analysis), not an error.
+
+/// The file as a whole is of no use to the planner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The first bytes are not those of an ELF file.
+    #[error("not an ELF file")]
+    NotElf,
+    /// 32-bit, big-endian, or a machine that no planner knows.
+    #[error("unsupported ELF file: {what}; only 64-bit little-endian x86-64 and AArch64 are")]
+    Unsupported {
+        /// The field and its value.
+        what: String,
+    },
+    /// A header points outside the file or contradicts itself.
+    #[error("malformed ELF file: {what} at file offset {offset:#x}")]
+    Malformed {
+        /// What was being read.
+        what: &'static str,
+        /// Where it should have been.
+        offset: u64,
+    },
+    /// An object file, a core dump: nothing that a process maps as code.
+    #[error("ELF file of type {0}: neither an executable nor a shared library")]
+    NotLoadable(u16),
+    /// None of the functions that carry plaintext is defined here.
+    #[error("no TLS functions: the file defines neither SSL_read nor SSL_write")]
+    NoTlsFunctions,
+}

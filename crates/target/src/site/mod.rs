@@ -1,0 +1,14 @@
+//! The probe-site planner: the cheapest placement of each function's probes that is provably
+//! right.
+
+mod entry;
+mod exit;
+mod inner;
+mod plan;
+mod planner;
+
+pub use plan::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
+pub use planner::{Options, Placement};
+
+pub(crate) use inner::Wrapper;
+pub(crate) use planner::Planner;

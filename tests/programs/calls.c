@@ -1,0 +1,517 @@
+/*
+ * Calls each function that moves plaintext, over success, error, retry and partial paths, and
+ * prints what each call moved. A client and a server of one process talk over a socket pair.
+ *
+ * calls LIBCRYPTO LIBSSL CERTIFICATE KEY    with the libraries at these paths
+ * calls - - CERTIFICATE KEY                 if compiled with -DLINKED: with those it is linked to
+ *
+ * It prints `ready`, waits for a line on standard input, and then prints for each call that moved
+ * plaintext: `SCENARIO FUNCTION client|server send|recv LEN HEX`.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifdef LINKED
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#define HAVE(function) 1
+#else
+/* Only what is used here, so that one executable runs with every version of the library. */
+typedef struct ssl_st SSL;
+typedef struct ssl_ctx_st SSL_CTX;
+typedef struct ssl_method_st SSL_METHOD;
+typedef struct ssl_session_st SSL_SESSION;
+
+#define SSL_ERROR_NONE 0
+#define SSL_ERROR_WANT_READ 2
+#define SSL_ERROR_WANT_WRITE 3
+#define SSL_ERROR_ZERO_RETURN 6
+#define SSL_FILETYPE_PEM 1
+#define SSL_MODE_ENABLE_PARTIAL_WRITE 1L
+#define SSL_READ_EARLY_DATA_ERROR 0
+#define SSL_READ_EARLY_DATA_SUCCESS 1
+#define SSL_READ_EARLY_DATA_FINISH 2
+#define SSL_CTRL_MODE 33
+
+#define FUNCTIONS(F)                                                                               \
+	F(const SSL_METHOD *, TLS_client_method, (void))                                           \
+	F(const SSL_METHOD *, TLS_server_method, (void))                                           \
+	F(SSL_CTX *, SSL_CTX_new, (const SSL_METHOD *))                                            \
+	F(void, SSL_CTX_free, (SSL_CTX *))                                                         \
+	F(int, SSL_CTX_use_certificate_file, (SSL_CTX *, const char *, int))                       \
+	F(int, SSL_CTX_use_PrivateKey_file, (SSL_CTX *, const char *, int))                        \
+	F(SSL *, SSL_new, (SSL_CTX *))                                                             \
+	F(void, SSL_free, (SSL *))                                                                 \
+	F(int, SSL_set_fd, (SSL *, int))                                                           \
+	F(void, SSL_set_connect_state, (SSL *))                                                    \
+	F(void, SSL_set_accept_state, (SSL *))                                                     \
+	F(int, SSL_do_handshake, (SSL *))                                                          \
+	F(int, SSL_get_error, (const SSL *, int))                                                  \
+	F(int, SSL_shutdown, (SSL *))                                                              \
+	F(int, SSL_pending, (const SSL *))                                                         \
+	F(long, SSL_ctrl, (SSL *, int, long, void *))                                              \
+	F(SSL_SESSION *, SSL_get1_session, (SSL *))                                                \
+	F(int, SSL_set_session, (SSL *, SSL_SESSION *))                                            \
+	F(void, SSL_SESSION_free, (SSL_SESSION *))                                                 \
+	F(int, SSL_read, (SSL *, void *, int))                                                     \
+	F(int, SSL_write, (SSL *, const void *, int))                                              \
+	F(int, SSL_peek, (SSL *, void *, int))                                                     \
+	F(int, SSL_read_ex, (SSL *, void *, size_t, size_t *))                                     \
+	F(int, SSL_write_ex, (SSL *, const void *, size_t, size_t *))                              \
+	F(int, SSL_write_ex2, (SSL *, const void *, size_t, unsigned long long, size_t *))         \
+	F(int, SSL_peek_ex, (SSL *, void *, size_t, size_t *))                                     \
+	F(int, SSL_read_early_data, (SSL *, void *, size_t, size_t *))                             \
+	F(int, SSL_write_early_data, (SSL *, const void *, size_t, size_t *))                      \
+	F(int, SSL_CTX_set_max_early_data, (SSL_CTX *, unsigned int))                              \
+	F(void, ERR_clear_error, (void))
+
+#define DECLARE(type, name, arguments) static type(*name) arguments;
+FUNCTIONS(DECLARE)
+#define HAVE(function) (function != NULL)
+#define SSL_set_mode(ssl, mode) SSL_ctrl(ssl, SSL_CTRL_MODE, mode, NULL)
+#endif
+
+static const char *scenario;
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "calls: %s: %s\n", scenario ? scenario : "start", what);
+	exit(1);
+}
+
+#ifndef LINKED
+static void load(const char *crypto_path, const char *ssl_path)
+{
+	if (!dlopen(crypto_path, RTLD_NOW | RTLD_GLOBAL))
+		fail(dlerror());
+	void *library = dlopen(ssl_path, RTLD_NOW | RTLD_GLOBAL);
+	if (!library)
+		fail(dlerror());
+#define LOOK_UP(type, name, arguments) *(void **)&name = dlsym(RTLD_DEFAULT, #name);
+	FUNCTIONS(LOOK_UP)
+}
+#endif
+
+struct end {
+	const char *name;
+	SSL *ssl;
+	int fd;
+};
+
+static struct end client = {"client", NULL, -1}, server = {"server", NULL, -1};
+static SSL_CTX *client_context, *server_context;
+
+static void report(const struct end *end, const char *function, const char *dir, const void *data,
+		   size_t len)
+{
+	const unsigned char *bytes = data;
+
+	printf("%s %s %s %s %zu ", scenario, function, end->name, dir, len);
+	for (size_t i = 0; i < len; i++)
+		printf("%02x", bytes[i]);
+	printf("\n");
+}
+
+/* A run of text that differs from call to call. */
+static char *text(size_t len)
+{
+	static char buffer[1 << 20];
+	static unsigned int state = 1;
+
+	if (len > sizeof(buffer))
+		fail("text too long");
+	for (size_t i = 0; i < len; i++) {
+		state = state * 1103515245 + 12345;
+		buffer[i] = 'a' + (state >> 16) % 26;
+	}
+	return buffer;
+}
+
+static void open_pair(SSL_SESSION *session)
+{
+	int fds[2];
+	int small = 24000; /* some records, but not all that are written at once */
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds))
+		fail("socketpair");
+	for (int i = 0; i < 2; i++)
+		setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	client.fd = fds[0];
+	server.fd = fds[1];
+	client.ssl = SSL_new(client_context);
+	server.ssl = SSL_new(server_context);
+	SSL_set_fd(client.ssl, client.fd);
+	SSL_set_fd(server.ssl, server.fd);
+	SSL_set_connect_state(client.ssl);
+	SSL_set_accept_state(server.ssl);
+	if (session)
+		SSL_set_session(client.ssl, session);
+}
+
+static void close_pair(void)
+{
+	SSL_free(client.ssl);
+	SSL_free(server.ssl);
+	close(client.fd);
+	close(server.fd);
+	ERR_clear_error();
+}
+
+static int wants_more(SSL *ssl, int result)
+{
+	int error = SSL_get_error(ssl, result);
+
+	return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+}
+
+static void handshake(void)
+{
+	int a, b;
+
+	do {
+		a = SSL_do_handshake(client.ssl);
+		if (a != 1 && !wants_more(client.ssl, a))
+			fail("client handshake");
+		b = SSL_do_handshake(server.ssl);
+		if (b != 1 && !wants_more(server.ssl, b))
+			fail("server handshake");
+	} while (a != 1 || b != 1);
+}
+
+/* The functions behind one signature each; they report what they moved. A result of 0 is: nothing.
+ */
+typedef size_t writer(struct end *, const void *, size_t);
+typedef size_t reader(struct end *, void *, size_t);
+
+static size_t write_plain(struct end *end, const void *data, size_t len)
+{
+	int moved = SSL_write(end->ssl, data, (int)len);
+
+	if (moved <= 0)
+		return 0;
+	report(end, "SSL_write", "send", data, moved);
+	return moved;
+}
+
+static size_t write_ex(struct end *end, const void *data, size_t len)
+{
+	size_t moved = 12345;
+
+	if (SSL_write_ex(end->ssl, data, len, &moved) != 1)
+		return 0;
+	report(end, "SSL_write_ex", "send", data, moved);
+	return moved;
+}
+
+#ifndef LINKED
+static size_t write_ex2(struct end *end, const void *data, size_t len)
+{
+	size_t moved = 12345;
+
+	if (SSL_write_ex2(end->ssl, data, len, 0, &moved) != 1)
+		return 0;
+	report(end, "SSL_write_ex2", "send", data, moved);
+	return moved;
+}
+#endif
+
+static size_t read_plain(struct end *end, void *data, size_t len)
+{
+	int moved = SSL_read(end->ssl, data, (int)len);
+
+	if (moved <= 0)
+		return 0;
+	report(end, "SSL_read", "recv", data, moved);
+	return moved;
+}
+
+static size_t read_ex(struct end *end, void *data, size_t len)
+{
+	size_t moved = 12345;
+
+	if (SSL_read_ex(end->ssl, data, len, &moved) != 1)
+		return 0;
+	report(end, "SSL_read_ex", "recv", data, moved);
+	return moved;
+}
+
+static char buffer[1 << 20];
+
+/* Reads until `len` bytes have come. */
+static void read_all(reader *read, struct end *end, size_t len, size_t at_once)
+{
+	while (len) {
+		size_t moved = read(end, buffer, at_once < len ? at_once : len);
+
+		if (!moved)
+			fail("the reader ran dry");
+		len -= moved;
+	}
+}
+
+static void one_each_way(writer *write, reader *read)
+{
+	if (write(&client, text(100), 100) != 100)
+		fail("write");
+	read_all(read, &server, 100, 100);
+	if (write(&server, text(1), 1) != 1)
+		fail("write");
+	read_all(read, &client, 1, 100);
+}
+
+static void in_several_reads(writer *write, reader *read)
+{
+	if (write(&client, text(1000), 1000) != 1000)
+		fail("write");
+	read_all(read, &server, 1000, 300);
+}
+
+static void nothing_to_read_yet(writer *write, reader *read)
+{
+	for (int i = 0; i < 3; i++)
+		if (read(&server, buffer, 100))
+			fail("read something");
+	one_each_way(write, read);
+	if (read(&server, buffer, 100))
+		fail("read something");
+}
+
+/* The socket takes less than the call wants to write: retried with the same data until it is done.
+ */
+static void retried_write(writer *write, reader *read)
+{
+	const size_t len = 100000;
+	char *data = text(len);
+	size_t received = 0, sent;
+	int retries = 0;
+
+	do {
+		sent = write(&client, data, len);
+		retries += !sent;
+		for (size_t moved; (moved = read(&server, buffer, sizeof(buffer)));)
+			received += moved;
+	} while (!sent);
+	if (!retries)
+		fail("the write was never refused");
+	if (sent != len || received != len)
+		fail("retried write");
+}
+
+/* The same if the library may return when a part is written. */
+static void partial_write(writer *write, reader *read)
+{
+	const size_t len = 100000;
+	char *data = text(len);
+	size_t received = 0, sent = 0;
+	int parts = 0;
+
+	SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	while (sent < len) {
+		size_t moved = write(&client, data + sent, len - sent);
+
+		parts += moved > 0;
+		sent += moved;
+		while ((moved = read(&server, buffer, sizeof(buffer))))
+			received += moved;
+	}
+	if (parts < 2)
+		fail("the write was never partial");
+	if (received != len)
+		fail("partial write");
+}
+
+static void after_the_end(writer *write, reader *read)
+{
+	one_each_way(write, read);
+	SSL_shutdown(client.ssl);
+	if (read(&server, buffer, 100))
+		fail("read something after close_notify");
+	if (write(&client, text(10), 10))
+		fail("wrote something after SSL_shutdown");
+}
+
+static void broken_record(writer *write, reader *read)
+{
+	one_each_way(write, read);
+	if (send(client.fd, "\x17\x03\x03\x00\x20garbage garbage garbage garbage!!", 37, 0) != 37)
+		fail("send");
+	if (read(&server, buffer, 100))
+		fail("read something from garbage");
+	if (read(&server, buffer, 100))
+		fail("read something after garbage");
+}
+
+static void broken_connection(writer *write, reader *read)
+{
+	one_each_way(write, read);
+	shutdown(server.fd, SHUT_RDWR);
+	if (write(&client, text(10), 10))
+		fail("wrote something to a closed socket");
+	if (read(&client, buffer, 10))
+		fail("read something from a closed socket");
+}
+
+static void peek_first(writer *write, reader *read)
+{
+	size_t moved = 0;
+
+	if (write(&client, text(500), 500) != 500)
+		fail("write");
+	if (SSL_peek(server.ssl, buffer, 100) != 100 || SSL_peek(server.ssl, buffer, 300) != 300)
+		fail("SSL_peek");
+	if (HAVE(SSL_peek_ex) &&
+	    (SSL_peek_ex(server.ssl, buffer, 200, &moved) != 1 || moved != 200))
+		fail("SSL_peek_ex");
+	if (SSL_pending(server.ssl) != 500)
+		fail("SSL_pending");
+	read_all(read, &server, 200, 200);
+	if (SSL_peek(server.ssl, buffer, 300) != 300)
+		fail("SSL_peek");
+	read_all(read, &server, 300, 300);
+	if (SSL_peek(server.ssl, buffer, 300) > 0)
+		fail("SSL_peek of nothing");
+}
+
+static void of_no_length(writer *write, reader *read)
+{
+	write(&client, "", 0);
+	read(&server, buffer, 0);
+	one_each_way(write, read);
+}
+
+static void the_handshake_is_done_by_the_call(writer *write, reader *read)
+{
+	char *data = text(64);
+
+	close_pair();
+	open_pair(NULL);
+	while (!write(&client, data, 64))
+		read(&server, buffer, 100);
+	read_all(read, &server, 64, 64);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(writer *, reader *);
+} scenarios[] = {
+    {"one_each_way", one_each_way},
+    {"in_several_reads", in_several_reads},
+    {"nothing_to_read_yet", nothing_to_read_yet},
+    {"retried_write", retried_write},
+    {"partial_write", partial_write},
+    {"after_the_end", after_the_end},
+    {"broken_record", broken_record},
+    {"broken_connection", broken_connection},
+    {"peek_first", peek_first},
+    {"of_no_length", of_no_length},
+    {"the_handshake_is_done_by_the_call", the_handshake_is_done_by_the_call},
+};
+
+static void run_all(const char *kind, writer *write, reader *read)
+{
+	char name[100];
+
+	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+		snprintf(name, sizeof(name), "%s/%s", kind, scenarios[i].name);
+		scenario = name;
+		open_pair(NULL);
+		handshake();
+		scenarios[i].run(write, read);
+		close_pair();
+	}
+}
+
+/* RFC 8446, section 2.3. Needs a session of an earlier connection. */
+static void early_data(void)
+{
+	SSL_SESSION *session;
+	size_t moved = 0;
+	char *answer;
+	int result;
+
+	scenario = "early/session";
+	open_pair(NULL);
+	handshake();
+	one_each_way(write_plain, read_plain);
+	session = SSL_get1_session(client.ssl);
+	SSL_shutdown(client.ssl);
+	SSL_shutdown(server.ssl);
+	close_pair();
+
+	scenario = "early/data";
+	open_pair(session);
+	for (int i = 0; i < 2; i++) {
+		char *data = text(200 + i);
+
+		if (SSL_write_early_data(client.ssl, data, 200 + i, &moved) != 1)
+			fail("SSL_write_early_data");
+		report(&client, "SSL_write_early_data", "send", data, moved);
+	}
+	result = SSL_read_early_data(server.ssl, buffer, 150, &moved);
+	while (result == SSL_READ_EARLY_DATA_SUCCESS) {
+		report(&server, "SSL_read_early_data", "recv", buffer, moved);
+		result = SSL_read_early_data(server.ssl, buffer, 150, &moved);
+	}
+	if (result != SSL_READ_EARLY_DATA_ERROR || !wants_more(server.ssl, 0))
+		fail("SSL_read_early_data, while the client may send more");
+	/* The server may answer before the handshake is over, and the rest is as ever. */
+	answer = text(50);
+	if (SSL_write_early_data(server.ssl, answer, 50, &moved) != 1)
+		fail("SSL_write_early_data of the server");
+	report(&server, "SSL_write_early_data", "send", answer, moved);
+	if (SSL_do_handshake(client.ssl) != 1)
+		fail("client handshake");
+	result = SSL_read_early_data(server.ssl, buffer, 150, &moved);
+	if (result != SSL_READ_EARLY_DATA_FINISH || moved != 0)
+		fail("the end of the early data");
+	handshake();
+	read_all(read_plain, &client, 50, 100);
+	one_each_way(write_ex, read_ex);
+	close_pair();
+	SSL_SESSION_free(session);
+}
+
+int main(int argc, char **argv)
+{
+	char line[10];
+
+	if (argc != 5)
+		fail("wrong arguments");
+#ifndef LINKED
+	load(argv[1], argv[2]);
+#endif
+	client_context = SSL_CTX_new(TLS_client_method());
+	server_context = SSL_CTX_new(TLS_server_method());
+	if (SSL_CTX_use_certificate_file(server_context, argv[3], SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(server_context, argv[4], SSL_FILETYPE_PEM) != 1)
+		fail("certificate");
+	signal(SIGPIPE, SIG_IGN);
+	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+	printf("ready\n");
+	fflush(stdout);
+	if (!fgets(line, sizeof(line), stdin))
+		fail("no go-ahead");
+
+	run_all("plain", write_plain, read_plain);
+	if (HAVE(SSL_write_ex) && HAVE(SSL_read_ex)) {
+		run_all("ex", write_ex, read_ex);
+		run_all("mixed", write_ex, read_plain);
+	}
+#ifndef LINKED
+	if (HAVE(SSL_write_ex2))
+		run_all("ex2", write_ex2, read_ex);
+#endif
+	if (HAVE(SSL_write_early_data)) {
+		SSL_CTX_set_max_early_data(server_context, 1 << 14);
+		early_data();
+	}
+	SSL_CTX_free(client_context);
+	SSL_CTX_free(server_context);
+	return 0;
+}

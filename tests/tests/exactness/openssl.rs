@@ -1,0 +1,50 @@
+//! `openssl s_client` and `s_server`: what goes through their pipes goes through the connection.
+
+use super::assert_streams;
+use e2e::certificate::Certificate;
+use e2e::openssl::{FileServer, client, distribution};
+use e2e::peer::{Language, Server};
+use e2e::process::run_with_input;
+use e2e::{Capture, Direction, Payload, Scratch, digest, needs_bpf};
+
+#[test]
+fn s_client_sends_and_receives() {
+    needs_bpf!();
+    let scratch = Scratch::new();
+    let certificate = Certificate::new(&scratch);
+    let (request, response) = (Payload::text(500_000), Payload::binary(700_000));
+    let capture = Capture::raw(&scratch, &[]);
+    let server =
+        Server::start(&scratch, &certificate, Language::Python, 1, request.len(), &response);
+    let done = run_with_input(&mut client(distribution(), &certificate, server.port), &request);
+    let done = done.success();
+    assert_eq!(digest(&done.stdout), digest(&response));
+    server.finish();
+    let lines = capture.stop().lines();
+    assert_streams(&lines, &[done.pid], Direction::Send, &[request]);
+    assert_streams(&lines, &[done.pid], Direction::Recv, &[response]);
+}
+
+#[test]
+fn s_server_serves_a_file_to_s_client() {
+    needs_bpf!();
+    let scratch = Scratch::new();
+    let certificate = Certificate::new(&scratch);
+    let file = Payload::text(300_000);
+    scratch.write("file.txt", &file);
+    let capture = Capture::raw(&scratch, &[]);
+    let mut openssl = distribution();
+    openssl.current_dir(scratch.path());
+    let mut server = FileServer::start(openssl, &certificate);
+    let request = b"GET /file.txt HTTP/1.0\r\n\r\n".to_vec();
+    let done = run_with_input(&mut client(distribution(), &certificate, server.port), &request);
+    let done = done.success();
+    assert!(done.stdout.ends_with(&file));
+    server.served();
+    let lines = capture.stop().lines();
+    let response = done.stdout;
+    assert_streams(&lines, &[server.pid()], Direction::Recv, std::slice::from_ref(&request));
+    assert_streams(&lines, &[server.pid()], Direction::Send, std::slice::from_ref(&response));
+    assert_streams(&lines, &[done.pid], Direction::Send, &[request]);
+    assert_streams(&lines, &[done.pid], Direction::Recv, &[response]);
+}

@@ -1,0 +1,14 @@
+//! End to end: real programs against the built binary, grouped by what a user does.
+
+mod addresses;
+mod discovery;
+mod errors;
+mod exactness;
+mod filters;
+mod harm;
+mod inspect;
+mod load;
+mod machinery;
+mod output;
+mod placement;
+mod run_command;
