@@ -133,7 +133,7 @@ pub(crate) struct CaptureArgs {
     #[arg(long)]
     pub(crate) no_parse: bool,
     /// Only processes in this cgroup (version 2).
-    #[arg(long = "cgroup_path", alias = "cgroup-path", value_name = "DIR")]
+    #[arg(long = "cgroup_path", alias = "cgroup-path", value_name = "DIR", value_parser = path_parser())]
     pub(crate) cgroup_path: Option<PathBuf>,
     /// End after this time: 500ms, 10s, 2m.
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
@@ -164,7 +164,7 @@ pub(crate) struct TlsArgs {
     #[arg(hide = true, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// Only this library, or executable that contains one; repeatable.
-    #[arg(long, value_name = "FILE", action = ArgAction::Append)]
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
     pub(crate) libssl: Vec<PathBuf>,
     /// What to capture: text; keylog and pcap are not available yet.
     #[arg(short, long, alias = "mode", value_name = "MODE", default_value = "text", value_parser = mode_parser(), hide_possible_values = true)]
@@ -251,6 +251,11 @@ fn mode_parser() -> impl clap::builder::TypedValueParser<Value = CaptureMode> {
         // The parser let only names of the table through.
         MODES.iter().find(|(name, _)| *name == value).map_or(CaptureMode::Text, |(_, mode)| *mode)
     })
+}
+
+/// Takes an empty value too, which was the default of old flags and so stands in scripts.
+fn path_parser() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    clap::builder::OsStringValueParser::new().map(PathBuf::from)
 }
 
 fn address_parser() -> impl clap::builder::TypedValueParser<Value = Address> {

@@ -2,10 +2,10 @@
 
 pub(crate) const ROOT: &str = "\
 EXAMPLES:
-  ecapture tls                        everything that TLS libraries on this machine see
-  ecapture tls -- curl https://a.b    one program, from its first byte to its last
-  ecapture inspect /usr/bin/curl      the TLS libraries of a program
-  ecapture doctor                     why does it not work here?";
+  ecapture tls                      what all TLS libraries on this machine see
+  ecapture tls -- curl https://a.b  one program, from its first byte on
+  ecapture inspect /usr/bin/curl    the TLS libraries of a program
+  ecapture doctor                   what works on this machine";
 
 pub(crate) const TLS: &str = "\
 EXAMPLES:

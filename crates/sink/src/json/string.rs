@@ -2,7 +2,7 @@
 
 use crate::invisible::is_invisible;
 
-/// For each byte: 0 if it stands for itself, `u` if it becomes `\u00XX`, else the letter after `\`.
+/// For each byte that needs an escape: the letter after `\`, which is `u` for `\u00XX`.
 static ESCAPE: [u8; 256] = {
     let mut table = [0; 256];
     let mut control = 0;
@@ -22,44 +22,59 @@ static ESCAPE: [u8; 256] = {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// How many bytes are tested for escapes at once; two vector registers on the commonest machines.
-const BLOCK: usize = 32;
+/// How many bytes are tested for escapes at once: a vector register on every machine.
+const BLOCK: usize = 16;
 
 /// Appends `text` with what JSON wants escaped, without the surrounding quotes.
 pub(super) fn escape(text: &str, out: &mut Vec<u8>) {
-    let (blocks, rest) = text.as_bytes().as_chunks::<BLOCK>();
+    let bytes = text.as_bytes();
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    // Everything before this is written. Runs without an escape are copied in one go.
+    let mut written = 0;
+    let mut start = 0;
     for block in blocks {
-        if block.iter().fold(false, |any, &byte| any | needs_escape(byte)) {
-            escape_bytes(block, out);
-        } else {
-            out.extend_from_slice(block);
+        let mut marks = escape_marks(block);
+        while marks != 0 {
+            let in_block = marks.trailing_zeros() as usize / 8;
+            marks &= !(0xff << (8 * in_block));
+            escape_byte(bytes, &mut written, start + in_block, out);
+        }
+        start += BLOCK;
+    }
+    for (in_rest, &byte) in rest.iter().enumerate() {
+        if needs_escape(byte) {
+            escape_byte(bytes, &mut written, start + in_rest, out);
         }
     }
-    escape_bytes(rest, out);
+    out.extend_from_slice(&bytes[written..]);
 }
 
-/// As the table says, but without a memory access, so that a block is tested with vector code.
+/// A byte of ones, in memory order from the lowest, for each byte of the block that needs an
+/// escape. The loop is one that compilers make vector code of.
+#[inline]
+fn escape_marks(block: &[u8; BLOCK]) -> u128 {
+    let mut marks = [0; BLOCK];
+    for (mark, &byte) in marks.iter_mut().zip(block) {
+        *mark = if needs_escape(byte) { 0xff } else { 0 };
+    }
+    u128::from_le_bytes(marks)
+}
+
+/// Says the same as the table, but without a memory access.
 #[inline]
 fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-fn escape_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut written = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        let escape = ESCAPE[usize::from(byte)];
-        if escape == 0 {
-            continue;
-        }
-        out.extend_from_slice(&bytes[written..at]);
-        if escape == b'u' {
-            escape_unit(u16::from(byte), out);
-        } else {
-            out.extend_from_slice(&[b'\\', escape]);
-        }
-        written = at + 1;
+/// Writes what is not written before `at`, and the byte there, which needs it, escaped.
+#[inline]
+fn escape_byte(bytes: &[u8], written: &mut usize, at: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&bytes[*written..at]);
+    *written = at + 1;
+    match ESCAPE[usize::from(bytes[at])] {
+        b'u' => escape_unit(u16::from(bytes[at]), out),
+        letter => out.extend_from_slice(&[b'\\', letter]),
     }
-    out.extend_from_slice(&bytes[written..]);
 }
 
 /// Like [`escape`], and escapes what a terminal would act on or hide. The string that a JSON parser
@@ -121,6 +136,13 @@ mod tests {
             written("\u{9b}31m\u{7f}\u{202e}\u{e0041}\u{1b}", escape_for_terminal),
             r#""\u009b31m\u007f\u202e\udb40\udc41\u001b""#
         );
+    }
+
+    #[test]
+    fn the_table_knows_exactly_the_bytes_that_need_an_escape() {
+        for byte in 0..=255 {
+            assert_eq!(needs_escape(byte), ESCAPE[usize::from(byte)] != 0, "{byte}");
+        }
     }
 
     proptest! {

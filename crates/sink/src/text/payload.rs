@@ -5,7 +5,13 @@ use super::escape::{Keep, escape};
 use crate::cut;
 use std::io::Write as _;
 
+/// Bytes in a row of a hex dump.
 const ROW: usize = 16;
+const OFFSET_DIGITS: usize = 8;
+/// Where the characters begin: after the offset, the hexadecimal bytes, the gaps and a bar.
+const ASCII_AT: usize = OFFSET_DIGITS + 2 + 3 * ROW + 3;
+/// The length of a whole row, with a bar and a line feed at the end.
+const ROW_TEXT: usize = ASCII_AT + ROW + 2;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends a payload, ending with a line feed if it is not empty, and says so if it is cut.
@@ -71,20 +77,25 @@ fn unfinished_tail(bytes: &[u8]) -> usize {
 
 /// Sixteen bytes a row: offset, hexadecimal, and what is printable in ASCII.
 fn hex_dump(bytes: &[u8], out: &mut Vec<u8>) {
-    out.reserve(bytes.len().div_ceil(ROW) * 79);
+    out.reserve(bytes.len().div_ceil(ROW) * ROW_TEXT);
     for (index, row) in bytes.chunks(ROW).enumerate() {
-        let _ = write!(out, "{:08x} ", index * ROW);
-        let mut cells = [b' '; 3 * ROW + 1];
-        for (column, byte) in row.iter().enumerate() {
-            // A wider gap in the middle of the row.
-            let at = 3 * column + usize::from(column >= ROW / 2) + 1;
-            cells[at] = HEX[usize::from(byte >> 4)];
-            cells[at + 1] = HEX[usize::from(byte & 0xf)];
+        let mut text = [b' '; ROW_TEXT];
+        let offset = index * ROW;
+        for (place, digit) in text[..OFFSET_DIGITS].iter_mut().rev().enumerate() {
+            *digit = HEX[offset >> (4 * place) & 0xf];
         }
-        out.extend_from_slice(&cells);
-        out.extend_from_slice(b"  |");
-        out.extend(row.iter().map(|&byte| if matches!(byte, b' '..=b'~') { byte } else { b'.' }));
-        out.extend_from_slice(b"|\n");
+        for (column, &byte) in row.iter().enumerate() {
+            // A wider gap in the middle of the row.
+            let at = OFFSET_DIGITS + 2 + 3 * column + usize::from(column >= ROW / 2);
+            text[at] = HEX[usize::from(byte >> 4)];
+            text[at + 1] = HEX[usize::from(byte & 0xf)];
+            text[ASCII_AT + column] = if matches!(byte, b' '..=b'~') { byte } else { b'.' };
+        }
+        text[ASCII_AT - 1] = b'|';
+        let end = ASCII_AT + row.len();
+        text[end] = b'|';
+        text[end + 1] = b'\n';
+        out.extend_from_slice(&text[..end + 2]);
     }
 }
 

@@ -1,0 +1,430 @@
+//! The command line, flag by flag.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use cli::{
+    BtfMode, CaptureConfig, Color, Command, Exit, Format, Global, InspectTarget, MODULES,
+    Placement, TlsConfig,
+};
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+fn parse(line: &str) -> Result<Command, Exit> {
+    let words = std::iter::once("ecapture").chain(line.split_whitespace());
+    cli::parse(words.map(OsString::from))
+}
+
+fn tls(line: &str) -> TlsConfig {
+    match parse(line) {
+        Ok(Command::Tls(config)) => *config,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn error(line: &str) -> String {
+    let exit = parse(line).expect_err(line);
+    assert_eq!((exit.code, exit.to_stdout), (1, false), "{line}: {}", exit.text);
+    exit.text
+}
+
+fn global(command: Command) -> Global {
+    match command {
+        Command::Tls(config) => config.global,
+        Command::Inspect(config) => config.global,
+        Command::Doctor(config) => config.global,
+        Command::Completion(_) | Command::Man(_) => panic!("{command:?} has none"),
+    }
+}
+
+#[test]
+fn the_table_is_sound() {
+    cli::clap_command().debug_assert();
+}
+
+#[test]
+fn the_defaults_are_the_old_ones() {
+    let config = tls("tls");
+    let expected = Global {
+        debug: false,
+        quiet: false,
+        log_file: None,
+        btf: BtfMode::Auto,
+        hex: false,
+        tsize: None,
+        buffer_bytes_per_cpu: 4 << 20,
+        pids: Vec::new(),
+        uid: None,
+    };
+    assert_eq!(config.global, expected);
+    let expected = CaptureConfig {
+        format: Format::Text,
+        output: None,
+        color: Color::Auto,
+        parse: true,
+        cgroup: None,
+        duration: None,
+        count: None,
+        summary: None,
+        strict: false,
+        program: Vec::new(),
+    };
+    assert_eq!(config.capture, expected);
+    assert_eq!(config.placement, Placement::Auto);
+    assert!(config.libssl.is_empty() && config.notes.is_empty());
+}
+
+type Check<T> = (&'static str, fn(&T) -> bool);
+
+#[rustfmt::skip]
+const GLOBAL_FLAGS: &[Check<Global>] = &[
+    ("-d", |global| global.debug),
+    ("--debug", |global| global.debug),
+    ("--debug=true", |global| global.debug),
+    ("--debug=false", |global| !global.debug),
+    ("-q", |global| global.quiet),
+    ("--quiet", |global| global.quiet),
+    ("-b 1", |global| global.btf == BtfMode::Core),
+    ("--btf=2", |global| global.btf == BtfMode::NonCore),
+    ("--btf 0", |global| global.btf == BtfMode::Auto),
+    ("--hex", |global| global.hex),
+    ("--hex=1", |global| global.hex),
+    ("--hex=F", |global| !global.hex),
+    ("--mapsize 1024", |global| global.buffer_bytes_per_cpu == 4 << 20),
+    ("--mapsize=16", |global| global.buffer_bytes_per_cpu == 64 << 10),
+    ("--mapsize 262144", |global| global.buffer_bytes_per_cpu == 1 << 30),
+    ("--mapsize 5000", |global| global.buffer_bytes_per_cpu == 5000 * 4096),
+    ("-p 77", |global| global.pids == [77]),
+    ("-p77", |global| global.pids == [77]),
+    ("--pid=77", |global| global.pids == [77]),
+    ("--pid 77,5", |global| global.pids == [5, 77]),
+    ("-p 77 --pid 5,77", |global| global.pids == [5, 77]),
+    ("--pid 4194304", |global| global.pids == [4_194_304]),
+    ("--pid 0", |global| global.pids.is_empty()),
+    ("-u 1000", |global| global.uid == Some(1000)),
+    ("--uid=4294967294", |global| global.uid == Some(4_294_967_294)),
+    ("--uid 0", |global| global.uid.is_none()),
+    ("--uid root", |global| global.uid == Some(0)),
+    ("-t 100", |global| global.tsize.is_some_and(|size| size.get() == 100)),
+    ("--tsize=18446744073709551615", |global| global.tsize.is_some_and(|size| size.get() == u64::MAX)),
+    ("--tsize 0", |global| global.tsize.is_none()),
+    ("-l run.log", |global| global.log_file.as_deref() == Some(Path::new("run.log"))),
+    ("--logaddr=/var/log/ecapture.log", |global| global.log_file.as_deref() == Some(Path::new("/var/log/ecapture.log"))),
+    ("--logaddr=", |global| global.log_file.is_none()),
+    ("--eventaddr=", |global| global.log_file.is_none()),
+    ("--listen=", |global| global.log_file.is_none()),
+    ("--ecaptureq=", |global| global.log_file.is_none()),
+    ("--eventroratesize 0 --eventroratetime 0", |global| global.log_file.is_none()),
+];
+
+#[test]
+fn global_flags_stand_before_or_after_any_command() {
+    for (flag, holds) in GLOBAL_FLAGS {
+        for command in ["tls", "inspect /bin/true", "doctor"] {
+            for line in [format!("{flag} {command}"), format!("{command} {flag}")] {
+                let command = parse(&line).unwrap_or_else(|exit| panic!("{line}: {}", exit.text));
+                let global = global(command);
+                assert!(holds(&global), "{line}: {global:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_before_and_after_the_command_is_joined() {
+    let global = tls("-p 1 -u 5 -d tls -p 2 --uid 6 --hex").global;
+    assert_eq!((global.pids, global.uid), (vec![1, 2], Some(6)));
+    assert!(global.debug && global.hex);
+}
+
+#[test]
+fn of_a_repeated_flag_the_last_counts() {
+    assert_eq!(tls("tls -t 1 -t 2").global.tsize.unwrap().get(), 2);
+    assert!(tls("tls --strict --strict").capture.strict);
+}
+
+#[rustfmt::skip]
+const TLS_FLAGS: &[Check<TlsConfig>] = &[
+    ("--libssl /a/libssl.so.3", |tls| tls.libssl == [Path::new("/a/libssl.so.3")]),
+    ("--libssl=/a --libssl b", |tls| tls.libssl == [Path::new("/a"), Path::new("b")]),
+    ("--libssl=", |tls| tls.libssl.is_empty()),
+    ("-m text", |tls| tls.capture.parse),
+    ("--model=text", |tls| tls.capture.parse),
+    ("--mode text", |tls| tls.capture.parse),
+    ("--placement auto", |tls| tls.placement == Placement::Auto),
+    ("--placement=entry", |tls| tls.placement == Placement::Entry),
+    ("--format json", |tls| tls.capture.format == Format::Json),
+    ("--format=text", |tls| tls.capture.format == Format::Text),
+    ("-o out.json", |tls| tls.capture.output.as_deref() == Some(Path::new("out.json"))),
+    ("--output=out.json", |tls| tls.capture.output.as_deref() == Some(Path::new("out.json"))),
+    ("--output -", |tls| tls.capture.output.is_none()),
+    ("--color always", |tls| tls.capture.color == Color::Always),
+    ("--color=never", |tls| tls.capture.color == Color::Never),
+    ("--no-parse", |tls| !tls.capture.parse),
+    ("--cgroup_path /sys/fs/cgroup/a", |tls| tls.capture.cgroup.as_deref() == Some(Path::new("/sys/fs/cgroup/a"))),
+    ("--cgroup-path=/sys/fs/cgroup/a", |tls| tls.capture.cgroup.as_deref() == Some(Path::new("/sys/fs/cgroup/a"))),
+    ("--cgroup_path=", |tls| tls.capture.cgroup.is_none()),
+    ("--duration 10s", |tls| tls.capture.duration == Some(Duration::from_secs(10))),
+    ("--duration 500ms", |tls| tls.capture.duration == Some(Duration::from_millis(500))),
+    ("--duration=2m", |tls| tls.capture.duration == Some(Duration::from_mins(2))),
+    ("--duration 1.5h", |tls| tls.capture.duration == Some(Duration::from_mins(90))),
+    ("--count 1", |tls| tls.capture.count.is_some_and(|count| count.get() == 1)),
+    ("--summary s.json", |tls| tls.capture.summary.as_deref() == Some(Path::new("s.json"))),
+    ("--strict", |tls| tls.capture.strict),
+    ("--perf-reorder", |tls| tls.notes.len() == 1 && tls.notes[0].contains("--perf-reorder")),
+    ("--perf-reorder=true --perf-reorder-lag-ms 10", |tls| tls.notes.len() == 1),
+    ("--perf-reorder=false", |tls| tls.notes.is_empty()),
+    ("--ifname= --ssl_version=", |tls| tls.notes.is_empty()),
+    ("-- curl -v --hex=true -p 1", |tls| tls.capture.program == ["curl", "-v", "--hex=true", "-p", "1"]),
+];
+
+#[test]
+fn flags_of_tls_do_what_they_say() {
+    for (flags, holds) in TLS_FLAGS {
+        for command in ["tls", "openssl"] {
+            let config = tls(&format!("{command} {flags}"));
+            assert!(holds(&config), "{command} {flags}: {config:?}");
+        }
+    }
+}
+
+/// A command line, and what its error must tell: the flag, the value, and why.
+#[rustfmt::skip]
+const REJECTED: &[(&str, &[&str])] = &[
+    ("tls --pid x", &["--pid", "'x'", "whole number from 1 to 4194304"]),
+    ("tls --pid -1", &["--pid", "'-1'", "whole number"]),
+    ("tls -p 4194305", &["--pid", "'4194305'", "4194304"]),
+    ("tls --pid 1,,2", &["--pid", "''", "whole number"]),
+    ("tls --pid 0,5", &["--pid 0", "every process"]),
+    ("-p 0 tls -p 5", &["--pid 0", "every process"]),
+    ("tls --pid", &["--pid", "a value is required"]),
+    ("tls --uid -1", &["--uid", "'-1'", "whole number"]),
+    ("tls --uid 4294967295", &["--uid", "'4294967295'", "below"]),
+    ("tls --uid no-such-user-here", &["--uid", "no-such-user-here", "no user of this name"]),
+    ("tls --btf 3", &["--btf", "'3'", "3 is not in 0..=2"]),
+    ("tls -b auto", &["--btf", "'auto'"]),
+    ("tls --mapsize 15", &["--mapsize", "'15'", "from 16 (64 KiB) to 262144 (1 GiB)"]),
+    ("tls --mapsize 262145", &["--mapsize", "'262145'", "262144"]),
+    ("tls --mapsize -1", &["--mapsize", "'-1'"]),
+    ("tls --mapsize 4M", &["--mapsize", "'4M'", "4 KiB pages"]),
+    ("tls --tsize -1", &["--tsize", "'-1'"]),
+    ("tls --tsize 1k", &["--tsize", "'1k'"]),
+    ("tls --hex=maybe", &["--hex", "maybe"]),
+    ("tls --hex --format json", &["--hex", "--format json", "base64"]),
+    ("-d tls -q", &["--debug", "--quiet"]),
+    ("tls --model pcapngg", &["--model", "'pcapngg'", "text, keylog, pcap"]),
+    ("tls --format xml", &["--format", "'xml'", "text, json"]),
+    ("tls --placement ret", &["--placement", "'ret'", "auto, entry"]),
+    ("tls --color red", &["--color", "'red'", "auto, always, never"]),
+    ("tls --duration 10", &["--duration", "'10'", "a number and a unit"]),
+    ("tls --duration 0s", &["--duration", "'0s'", "from 1ms"]),
+    ("tls --duration s", &["--duration", "'s'", "a number and a unit"]),
+    ("tls --duration 1..5s", &["--duration", "'1..5s'", "a number and a unit"]),
+    ("tls --duration 99999h", &["--duration", "'99999h'", "a year"]),
+    ("tls --count 0", &["--count", "'0'", "from 1 on"]),
+    ("tls --count -5", &["--count", "'-5'", "from 1 on"]),
+    ("tls --eventroratesize 65536", &["--eventroratesize", "'65536'"]),
+    ("tls --logaddr udp://h:1", &["--logaddr", "udp://h:1", "tcp://HOST:PORT"]),
+    ("tls --eventaddr tcp://host", &["--eventaddr", "tcp://host", "HOST:PORT"]),
+    ("tls --eventaddr tcp://host:0", &["--eventaddr", "tcp://host:0", "1 to 65535"]),
+    ("tls --ecaptureq http://h:1/", &["--ecaptureq", "http://h:1/", "ws://HOST:PORT/"]),
+    ("tls --listen 28256", &["--listen", "28256", "HOST:PORT"]),
+    ("tls --pid 5 -- curl", &["--pid", "PROGRAM"]),
+    ("tls curl https://example.com", &["curl https://example.com", "put -- before it"]),
+    ("tls tcp port 443", &["tcp port 443", "--model pcap"]),
+    ("tls --no-pares", &["--no-pares", "--no-parse"]),
+    ("inspect", &["PATH|PID"]),
+    ("inspect a b", &["'b'"]),
+    ("completion tcsh", &["tcsh", "bash", "fish"]),
+    ("inspekt x", &["inspekt", "inspect"]),
+    ("tl", &["tl"]),
+];
+
+#[test]
+fn errors_name_the_flag_the_value_and_the_reason() {
+    for (line, told) in REJECTED {
+        let text = error(line);
+        for word in *told {
+            assert!(text.contains(word), "{line}: {word:?} is not in\n{text}");
+        }
+        assert!(text.starts_with("error: ") && text.contains("--help"), "{line}:\n{text}");
+    }
+}
+
+/// Flags of the old command line that cannot be done yet, and the name in the error.
+#[rustfmt::skip]
+const NOT_YET: &[(&str, &str)] = &[
+    ("tls --logaddr tcp://127.0.0.1:8090", "--logaddr"),
+    ("tls -l ws://127.0.0.1:8090/log", "--logaddr"),
+    ("--eventaddr events.log tls", "--eventaddr"),
+    ("tls --eventaddr wss://host:1/x", "--eventaddr"),
+    ("tls --ecaptureq ws://127.0.0.1:28257/", "--ecaptureq"),
+    ("doctor --listen localhost:28256", "--listen"),
+    ("tls --eventroratesize 1", "--eventroratesize"),
+    ("tls --eventroratetime 1", "--eventroratetime"),
+    ("tls -m key", "--model keylog"),
+    ("tls -m keylog -k k.log", "--model keylog"),
+    ("tls -m pcap -i eth0 -w a.pcapng tcp port 443", "--model pcap"),
+    ("tls -m pcapng", "--model pcap"),
+    ("tls -k k.log", "--keylogfile"),
+    ("tls --pcapfile a.pcapng", "--pcapfile"),
+    ("tls -i eth0", "--ifname"),
+    ("tls --ssl_version boringssl_a_14", "--ssl_version"),
+];
+
+#[test]
+fn what_is_not_available_yet_says_so_by_name() {
+    for (line, name) in NOT_YET {
+        let text = error(line);
+        let told = format!("error: {name}");
+        assert!(text.starts_with(&told) && text.contains("not available yet"), "{line}:\n{text}");
+    }
+}
+
+#[test]
+fn commands_are_known_by_alias_and_unambiguous_prefix() {
+    let names =
+        |line: &str| match parse(line).unwrap_or_else(|exit| panic!("{line}: {}", exit.text)) {
+            Command::Tls(_) => "tls",
+            Command::Inspect(_) => "inspect",
+            Command::Doctor(_) => "doctor",
+            Command::Completion(_) => "completion",
+            Command::Man(_) => "man",
+        };
+    assert_eq!(names("tls"), "tls");
+    assert_eq!(names("openssl"), "tls");
+    assert_eq!(names("op"), "tls");
+    assert_eq!(names("ins 1"), "inspect");
+    assert_eq!(names("d"), "doctor");
+    assert_eq!(names("comp zsh"), "completion");
+    assert_eq!(names("man /tmp"), "man");
+}
+
+#[test]
+fn modules_of_other_versions_are_known_and_declined() {
+    for module in MODULES.iter().filter(|module| !module.available) {
+        for name in [&[module.name], module.aliases].concat() {
+            for rest in ["", " --help", " -e /bin/x --pid 5", " -m /usr/sbin/mariadbd --offset 0x1"]
+            {
+                let text = error(&format!("{name}{rest}"));
+                let told = format!("error: '{}' (", module.name);
+                assert!(text.starts_with(&told), "{name}{rest}: {text}");
+                assert!(text.contains("not available in this version"), "{name}{rest}: {text}");
+            }
+        }
+    }
+    assert!(error("-p 5 gotl").contains("'gotls'"));
+    assert!(error("mys").contains("'mysqld'"));
+}
+
+#[test]
+fn the_registry_and_the_commands_agree() {
+    let command = cli::clap_command();
+    for module in &MODULES {
+        let found = command.find_subcommand(module.name).unwrap();
+        assert_eq!(found.get_all_aliases().collect::<Vec<_>>(), module.aliases, "{}", module.name);
+        assert_eq!(found.is_hide_set(), !module.available, "{}", module.name);
+    }
+}
+
+#[test]
+fn inspect_tells_a_process_from_a_file() {
+    let target = |line: &str| match parse(line) {
+        Ok(Command::Inspect(config)) => config.target,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(target("inspect 1234"), InspectTarget::Pid(1234));
+    assert_eq!(target("inspect ./1234"), InspectTarget::Path("./1234".into()));
+    assert_eq!(target("inspect /usr/bin/curl"), InspectTarget::Path("/usr/bin/curl".into()));
+    assert_eq!(target("inspect 99999999"), InspectTarget::Path("99999999".into()));
+    let Ok(Command::Inspect(config)) = parse("inspect --format json x") else { panic!() };
+    assert_eq!(config.format, Format::Json);
+}
+
+#[test]
+fn file_names_and_programs_need_not_be_utf8() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let odd = || OsString::from_vec(b"/tmp/caf\xe9".to_vec());
+    let words = ["ecapture", "tls", "--libssl"].map(OsString::from).into_iter();
+    let words = words.chain([odd(), "-o".into(), odd(), "--".into(), odd()]);
+    let Ok(Command::Tls(config)) = cli::parse(words) else { panic!() };
+    assert_eq!(config.libssl, [odd()]);
+    assert_eq!(config.capture.output, Some(odd().into()));
+    assert_eq!(config.capture.program, [odd()]);
+}
+
+#[test]
+fn version_and_help_go_to_stdout_with_status_0() {
+    for line in ["-v", "--version", "-v tls"] {
+        let exit = parse(line).unwrap_err();
+        assert_eq!((exit.code, exit.to_stdout), (0, true));
+        assert_eq!(exit.text, format!("{}\n", cli::version_line()));
+    }
+    for line in ["-h", "--help", "help", "tls -h", "help tls", "tls --help", "help openssl"] {
+        let exit = parse(line).unwrap_err();
+        assert_eq!((exit.code, exit.to_stdout), (0, true), "{line}: {}", exit.text);
+    }
+}
+
+#[test]
+fn no_command_shows_the_help_as_an_error() {
+    for line in ["", "-d"] {
+        let text = error(line);
+        assert!(text.contains("Usage: ecapture [OPTIONS] [COMMAND]"), "{text}");
+    }
+}
+
+#[test]
+fn every_command_has_examples_and_they_are_right() {
+    for command in ["", "tls", "inspect", "doctor", "completion", "man"] {
+        let help = parse(&format!("{command} --help")).unwrap_err().text;
+        let (_, examples) = help.split_once("EXAMPLES:\n").expect(command);
+        assert!(examples.lines().count() >= 1, "{command}");
+        for example in examples.lines() {
+            // A remark follows after several spaces, a redirection after >.
+            let line = example.trim().split("  ").next().unwrap().split('>').next().unwrap();
+            let line = line.strip_prefix("ecapture ").expect(example).trim();
+            // Users differ from machine to machine.
+            let line = line.replace("www-data", "root");
+            if let Err(exit) = parse(&line) {
+                panic!("{example}: {}", exit.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn help_speaks_of_no_flag_that_cannot_be_used() {
+    let help = parse("tls --help").unwrap_err().text;
+    for flag in ["--ecaptureq", "--listen", "--eventrorate", "--keylogfile", "--perf-reorder"] {
+        assert!(!help.contains(flag), "{flag}");
+    }
+}
+
+#[test]
+fn completions_know_commands_and_flags() {
+    use cli::Shell;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
+        let mut script = Vec::new();
+        cli::write_completion(shell, &mut script).unwrap();
+        let script = String::from_utf8(script).unwrap();
+        for word in ["inspect", "libssl", "placement", "cgroup_path"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[test]
+fn there_is_a_man_page_for_each_command_that_can_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    cli::write_man_pages(dir.path()).unwrap();
+    let mut pages: Vec<String> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    pages.sort();
+    let expected =
+        ["completion", "doctor", "inspect", "tls"].map(|name| format!("ecapture-{name}.1"));
+    assert_eq!(pages, [&expected[..], &["ecapture.1".to_owned()]].concat());
+    let page = std::fs::read_to_string(dir.path().join("ecapture-tls.1")).unwrap();
+    assert!(page.contains("EXAMPLES") && page.contains("libssl"), "{page}");
+}
