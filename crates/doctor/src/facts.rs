@@ -17,7 +17,6 @@ pub(crate) struct Facts {
     /// `/sys/kernel/btf/vmlinux`.
     pub(crate) types: Types,
     /// Names that the kernel's types hold, among those asked for.
-    pub(crate) has_preempt_disable: bool,
     /// `/sys/kernel/debug/sched/preempt`, such as `none (voluntary) full lazy`.
     pub(crate) preempt_debug: Option<String>,
     pub(crate) command_line: String,
@@ -56,15 +55,12 @@ impl Facts {
         let name = rustix::system::uname();
         let release = name.release().to_string_lossy().into_owned();
         let build = name.version().to_string_lossy().into_owned();
-        let signature = text("/proc/version_signature");
-        let version = Version::of_kernel(&release, &build, signature.as_deref());
         let own = process::status(std::process::id());
-        let (types, has_preempt_disable) = kernel_types();
+        let types = kernel_types();
         Self {
-            version,
+            version: kernel_version(),
             machine: name.machine().to_string_lossy().into_owned(),
             types,
-            has_preempt_disable,
             preempt_debug: text("/sys/kernel/debug/sched/preempt"),
             command_line: text("/proc/cmdline").unwrap_or_default(),
             configuration: configuration(&release),
@@ -103,19 +99,26 @@ fn namespace(path: &str) -> Option<u64> {
     name.to_str()?.split_once('[')?.1.strip_suffix(']')?.parse().ok()
 }
 
-/// The kernel's types, and whether they name the kfunc `bpf_preempt_disable` (Linux 6.10).
-fn kernel_types() -> (Types, bool) {
+/// The version of the running kernel.
+pub(crate) fn kernel_version() -> Option<Version> {
+    let name = rustix::system::uname();
+    let signature = text("/proc/version_signature");
+    Version::of_kernel(
+        &name.release().to_string_lossy(),
+        &name.version().to_string_lossy(),
+        signature.as_deref(),
+    )
+}
+
+/// The kernel's description of its types.
+fn kernel_types() -> Types {
     const PATH: &str = "/sys/kernel/btf/vmlinux";
     const MAGIC: [u8; 2] = 0xeb9f_u16.to_le_bytes();
-    const KFUNC: &[u8] = b"\0bpf_preempt_disable\0";
     match fs::read(PATH) {
-        Ok(types) if types.starts_with(&MAGIC) => {
-            let named = types.windows(KFUNC.len()).any(|window| window == KFUNC);
-            (Types::Present { len: types.len() }, named)
-        }
-        Ok(_) => (Types::Broken, false),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Types::None, false),
-        Err(error) => (Types::Unreadable(error.to_string()), false),
+        Ok(types) if types.starts_with(&MAGIC) => Types::Present { len: types.len() },
+        Ok(_) => Types::Broken,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Types::None,
+        Err(error) => Types::Unreadable(error.to_string()),
     }
 }
 

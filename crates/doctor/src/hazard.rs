@@ -1,6 +1,6 @@
 //! Faults of certain kernels that probes can run into (techniques §9).
 
-use crate::facts::Facts;
+use crate::facts::{self, Facts};
 use crate::library::Library;
 use crate::report::{Group, Line};
 use crate::version::Version;
@@ -29,12 +29,20 @@ fn is_x86(facts: &Facts) -> bool {
 /// From 6.11 on x86-64 has a system call for returning from a function with a uretprobe; a seccomp
 /// filter that doesn't know it kills the process. Fixed in 6.14, 6.13.3 and 6.12.14.
 fn kills_filtered(facts: &Facts) -> bool {
+    is_x86(facts) && facts.version.is_some_and(has_unsafe_uretprobes)
+}
+
+fn has_unsafe_uretprobes(version: Version) -> bool {
     const AFFECTED: [(Version, Version); 2] =
         [(Version(6, 11, 0), Version(6, 12, 13)), (Version(6, 13, 0), Version(6, 13, 2))];
-    is_x86(facts)
-        && facts.version.is_some_and(|version| {
-            AFFECTED.iter().any(|&(first, last)| (first..=last).contains(&version))
-        })
+    AFFECTED.iter().any(|&(first, last)| (first..=last).contains(&version))
+}
+
+/// Whether a return probe can end a program on the running kernel, if that program filters its
+/// system calls (seccomp): such a kernel implements return probes by a system call that the filter
+/// does not know.
+pub fn return_probes_can_kill() -> bool {
+    cfg!(target_arch = "x86_64") && facts::kernel_version().is_some_and(has_unsafe_uretprobes)
 }
 
 fn seccomp(facts: &Facts, filtered: &[String]) -> Line {
@@ -128,7 +136,8 @@ impl Preemption {
     }
 }
 
-/// From 6.13 on a program at a uprobe can be preempted by another one on the same CPU.
+/// From 6.13 on a program at a uprobe can be preempted by another one on the same CPU. That harms
+/// programs that keep data in per-CPU memory across helper calls; `probe`'s keep none.
 fn preemption(facts: &Facts) -> Line {
     const NAME: &str = "preemption in probes";
     const SINCE: Version = Version(6, 13, 0);
@@ -139,17 +148,8 @@ fn preemption(facts: &Facts) -> Line {
     if mode == Preemption::Cooperative {
         return Line::ok(Group::Hazards, NAME, format!("mode {}: not affected", mode.as_str()));
     }
-    if facts.has_preempt_disable {
-        let detail = format!("mode {}; programs can turn it off while they run", mode.as_str());
-        return Line::ok(Group::Hazards, NAME, detail);
-    }
-    Line::degraded(
-        Group::Hazards,
-        NAME,
-        format!("mode {}, and bpf_preempt_disable is not there", mode.as_str()),
-        "a program may be interrupted by another thread's in the middle of a call",
-        "boot with preempt=none or preempt=voluntary",
-    )
+    let detail = format!("mode {}; the programs here keep nothing per CPU", mode.as_str());
+    Line::ok(Group::Hazards, NAME, detail)
 }
 
 /// From 6.18 on x86-64 a uprobe on a 5-byte nop becomes a call, which has overwritten memory below
@@ -224,14 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn preemption_hurts_only_where_programs_cannot_turn_it_off() {
+    fn preemption_is_named_and_harmless() {
         let mut facts = facts(Version(6, 14, 0));
         facts.command_line = "preempt=lazy".into();
-        assert_eq!(preemption(&facts).status, Status::Degraded);
-        facts.has_preempt_disable = true;
-        assert_eq!(preemption(&facts).status, Status::Ok);
-        facts.has_preempt_disable = false;
+        let line = preemption(&facts);
+        assert_eq!(line.status, Status::Ok);
+        assert!(line.detail.contains("lazy"), "{}", line.detail);
         facts.version = Some(Version(6, 12, 0));
-        assert_eq!(preemption(&facts).status, Status::Ok);
+        assert!(preemption(&facts).detail.contains("not affected"));
     }
 }

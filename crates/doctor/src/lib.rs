@@ -15,6 +15,7 @@ mod surroundings;
 mod trial;
 mod version;
 
+pub use hazard::return_probes_can_kill;
 pub use library::Library;
 pub use report::{Group, Line, Report, Status};
 

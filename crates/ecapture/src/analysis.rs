@@ -24,7 +24,8 @@ pub(crate) struct Planned {
 pub(crate) fn plan(candidate: Candidate, placement: Placement) -> anyhow::Result<Planned> {
     let path = candidate.path.display().to_string();
     let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
-    let analysis = target::analyze(&bytes, placement).with_context(|| path.clone())?;
+    let options = target::Options { placement, avoid_uretprobe: doctor::return_probes_can_kill() };
+    let analysis = target::analyze_with(&bytes, options).with_context(|| path.clone())?;
     let mut version = analysis.version.clone();
     let mut bio = analysis.bio_layout.clone();
     drop(bytes);

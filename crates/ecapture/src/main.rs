@@ -4,6 +4,7 @@
 mod analysis;
 mod capture;
 mod child;
+mod doctor;
 mod inspect;
 mod log;
 
@@ -46,7 +47,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             log::start(&config.global)?;
             inspect::run(&config)
         }
-        Command::Doctor(_) => anyhow::bail!("doctor is not wired yet"),
+        Command::Doctor(config) => {
+            log::start(&config.global)?;
+            doctor::run()
+        }
         Command::Completion(shell) => {
             cli::write_completion(shell, &mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)

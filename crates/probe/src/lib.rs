@@ -7,8 +7,10 @@ mod backlog;
 pub mod clock;
 mod error;
 pub mod features;
+mod priority;
 mod record;
 mod ring;
 pub mod tls;
 
 pub use error::Error;
+pub use priority::take_precedence;

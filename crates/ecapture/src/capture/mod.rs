@@ -113,7 +113,9 @@ impl Run {
         })
         .context("cannot start to search for libraries")?;
         let waiter = Waiter::new(&capture, &libraries)?;
-        wait::take_precedence();
+        if let Err(error) = probe::take_precedence() {
+            tracing::debug!("cannot raise the reader's priority: {error}");
+        }
         Ok(Self {
             started,
             child,

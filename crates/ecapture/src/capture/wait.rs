@@ -7,17 +7,6 @@ use rustix::event::{Timespec, epoll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// The niceness of the reader: it runs before the programs that fill its rings, or it would lose what
-/// they say on a host that is busy. It only ever works off what they produced.
-const NICE: i32 = -20;
-
-/// Lets the calling thread run before others, if we may.
-pub(crate) fn take_precedence() {
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!("cannot raise the reader's priority: {error}");
-    }
-}
-
 /// Everything that a capture waits for.
 pub(crate) struct Waiter {
     epoll: OwnedFd,
