@@ -12,6 +12,8 @@ mod code;
 mod elf;
 mod error;
 mod family;
+#[cfg(test)]
+mod fixture;
 mod image;
 mod layout;
 mod prefilter;

@@ -4,6 +4,9 @@ mod accessor;
 mod bio;
 mod ssl;
 
+#[cfg(test)]
+mod tests;
+
 pub use bio::{BioLayout, libcrypto_layout};
 pub use ssl::SslLayout;
 

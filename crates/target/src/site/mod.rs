@@ -12,3 +12,6 @@ pub use planner::{Options, Placement};
 
 pub(crate) use inner::Wrapper;
 pub(crate) use planner::Planner;
+
+#[cfg(test)]
+mod tests;

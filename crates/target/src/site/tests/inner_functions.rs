@@ -1,0 +1,248 @@
+//! The shared internal function, and everything that must keep the planner from believing in one.
+
+use super::*;
+use crate::{PlacementKind, ResultStyle};
+
+/// What differs between the wrappers of a test.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// `SSL_read` returns the slot's content whatever the call returned.
+    unconditional: bool,
+    /// The `_ex` form passes buf and num the other way round.
+    swapped: bool,
+    /// The `_ex` form calls twice.
+    twice: bool,
+    /// The internal function begins with an instruction that isn't emulated.
+    stepped: bool,
+    /// `SSL_peek` goes through it too.
+    peeks: bool,
+}
+
+const GOOD: Shape =
+    Shape { unconditional: false, swapped: false, twice: false, stepped: false, peeks: false };
+
+fn inner(a: &mut CodeAssembler, stepped: bool) {
+    if stepped {
+        a.sub(rsp, 8).unwrap();
+        a.add(rsp, 8).unwrap();
+    }
+    a.push(rbx).unwrap();
+    a.mov(qword_ptr(rcx), rdx).unwrap();
+    a.mov(eax, 1).unwrap();
+    a.pop(rbx).unwrap();
+    a.ret().unwrap();
+}
+
+/// `int ret = inner(ssl, buf, num, &done); return ret > 0 ? (int)done : ret;`
+fn counting(a: &mut CodeAssembler, target: u64, unconditional: bool) {
+    protected(a, |a| {
+        let mut failed = a.create_label();
+        a.mov(rcx, rsp).unwrap();
+        a.movsxd(rdx, edx).unwrap();
+        a.call(target).unwrap();
+        a.test(eax, eax).unwrap();
+        if !unconditional {
+            a.jle(failed).unwrap();
+        }
+        a.mov(eax, dword_ptr(rsp)).unwrap();
+        a.set_label(&mut failed).unwrap();
+        a.nop().unwrap();
+    });
+}
+
+/// `int ret = inner(ssl, buf, num, done); return ret < 0 ? 0 : ret;`
+fn extended(a: &mut CodeAssembler, target: u64, shape: Shape) {
+    a.sub(rsp, 8).unwrap();
+    if shape.swapped {
+        a.xchg(rsi, rdx).unwrap();
+    }
+    a.call(target).unwrap();
+    if shape.twice {
+        a.call(target).unwrap();
+    }
+    a.xor(edx, edx).unwrap();
+    a.test(eax, eax).unwrap();
+    a.cmovs(eax, edx).unwrap();
+    a.add(rsp, 8).unwrap();
+    a.ret().unwrap();
+}
+
+fn library(shape: Shape) -> (u64, Fixture) {
+    let fixture = base();
+    let target = fixture.next();
+    let fixture = fixture
+        .internal(|a| inner(a, shape.stepped))
+        .function("SSL_read", |a| counting(a, target, shape.unconditional))
+        .function("SSL_read_ex", |a| extended(a, target, shape))
+        .function("SSL_peek", |a| {
+            a.sub(rsp, 8).unwrap();
+            if shape.peeks {
+                a.call(target).unwrap();
+            }
+            a.add(rsp, 8).unwrap();
+            a.ret().unwrap();
+        });
+    (target, fixture)
+}
+
+#[test]
+fn wrappers_that_agree_share_one_probe() {
+    let (target, fixture) = library(GOOD);
+    let analysis = plan(&fixture);
+    let plan = of(&analysis, "SSL_read");
+    assert_eq!(plan.placement, PlacementKind::SharedInner);
+    assert_eq!(plan.covers, ["SSL_read", "SSL_read_ex"]);
+    assert_eq!(plan.entry.vaddr, target);
+    assert_eq!(plan.result, ResultStyle::OutParam { arg: 4 });
+    assert_eq!(plan.exit, Exit::Uretprobe);
+}
+
+fn rejected(shape: Shape, reason: &str) {
+    let (_, fixture) = library(shape);
+    let analysis = plan(&fixture);
+    let plan = of(&analysis, "SSL_read");
+    assert_ne!(plan.placement, PlacementKind::SharedInner);
+    assert_eq!(plan.covers, ["SSL_read"]);
+    assert_eq!(plan.result, ResultStyle::ReturnValue { bits: 32 });
+    assert_eq!(of(&analysis, "SSL_read_ex").result, ResultStyle::OutParam { arg: 4 });
+    assert!(noted(&analysis, reason), "{:?}", analysis.notes);
+}
+
+#[test]
+fn a_wrapper_that_swaps_arguments_spoils_it() {
+    rejected(Shape { swapped: true, ..GOOD }, "SSL_read_ex isn't shown");
+}
+
+#[test]
+fn a_wrapper_that_calls_twice_spoils_it() {
+    rejected(Shape { twice: true, ..GOOD }, "SSL_read_ex isn't shown");
+}
+
+#[test]
+fn a_count_returned_whatever_the_result_spoils_it() {
+    rejected(Shape { unconditional: true, ..GOOD }, "SSL_read isn't shown");
+}
+
+#[test]
+fn peeking_through_the_same_function_spoils_it() {
+    rejected(Shape { peeks: true, ..GOOD }, "SSL_peek calls it too");
+}
+
+#[test]
+fn a_first_instruction_that_is_stepped_is_not_worth_it() {
+    rejected(Shape { stepped: true, ..GOOD }, "not emulated");
+}
+
+#[test]
+fn return_probes_to_be_avoided_rule_it_out() {
+    let (_, fixture) = library(GOOD);
+    let analysis = plan_without_uretprobes(&fixture);
+    assert_eq!(of(&analysis, "SSL_read").placement, PlacementKind::JumpSites);
+    assert_eq!(of(&analysis, "SSL_read_ex").placement, PlacementKind::EntryRetSites);
+}
+
+#[test]
+fn a_wrapper_around_another_wrapper_is_covered_and_the_fifth_argument_found() {
+    let fixture = Fixture::new();
+    let target = fixture.next();
+    let ex2 = target + 0x2000;
+    let fixture = fixture
+        .internal(|a| {
+            a.endbr64().unwrap();
+            a.push(rbx).unwrap();
+            a.mov(qword_ptr(r8), rdx).unwrap();
+            a.pop(rbx).unwrap();
+            a.ret().unwrap();
+        })
+        .function("SSL_write", |a| {
+            protected(a, |a| {
+                let mut failed = a.create_label();
+                a.xor(ecx, ecx).unwrap();
+                a.mov(edx, edx).unwrap();
+                a.mov(r8, rsp).unwrap();
+                a.call(target).unwrap();
+                a.test(eax, eax).unwrap();
+                a.jle(failed).unwrap();
+                a.mov(eax, dword_ptr(rsp)).unwrap();
+                a.set_label(&mut failed).unwrap();
+                a.nop().unwrap();
+            });
+        })
+        .function("SSL_write_ex2", |a| extended(a, target, GOOD))
+        .function("SSL_write_ex", |a| {
+            a.endbr64().unwrap();
+            a.mov(r8, rcx).unwrap();
+            a.xor(ecx, ecx).unwrap();
+            a.jmp(ex2).unwrap();
+        });
+    let analysis = plan(&fixture);
+    let plan = of(&analysis, "SSL_write");
+    assert_eq!(plan.covers, ["SSL_write", "SSL_write_ex", "SSL_write_ex2"]);
+    assert_eq!(plan.result, ResultStyle::OutParam { arg: 5 });
+    assert_eq!(plan.entry.vaddr, target + 4, "after the endbr64");
+}
+
+#[test]
+fn unoptimised_wrappers_keep_everything_in_the_frame() {
+    let fixture = base();
+    let target = fixture.next();
+    let frame = |a: &mut CodeAssembler| {
+        a.push(rbp).unwrap();
+        a.mov(rbp, rsp).unwrap();
+        a.sub(rsp, 0x30).unwrap();
+        a.mov(qword_ptr(rbp - 0x18), rdi).unwrap();
+        a.mov(qword_ptr(rbp - 0x20), rsi).unwrap();
+    };
+    let fixture = fixture
+        .internal(|a| inner(a, false))
+        .function("SSL_read", |a| {
+            let (mut failed, mut out) = (a.create_label(), a.create_label());
+            let mut positive = a.create_label();
+            frame(a);
+            a.mov(dword_ptr(rbp - 0x24), edx).unwrap();
+            a.cmp(dword_ptr(rbp - 0x24), 0).unwrap();
+            a.jns(positive).unwrap();
+            a.mov(eax, -1).unwrap();
+            a.jmp(out).unwrap();
+            a.set_label(&mut positive).unwrap();
+            a.mov(eax, dword_ptr(rbp - 0x24)).unwrap();
+            a.movsxd(rdx, eax).unwrap();
+            a.lea(rcx, qword_ptr(rbp - 0x10)).unwrap();
+            a.mov(rsi, qword_ptr(rbp - 0x20)).unwrap();
+            a.mov(rax, qword_ptr(rbp - 0x18)).unwrap();
+            a.mov(rdi, rax).unwrap();
+            a.call(target).unwrap();
+            a.mov(dword_ptr(rbp - 4), eax).unwrap();
+            a.cmp(dword_ptr(rbp - 4), 0).unwrap();
+            a.jle(failed).unwrap();
+            a.mov(rax, qword_ptr(rbp - 0x10)).unwrap();
+            a.mov(dword_ptr(rbp - 4), eax).unwrap();
+            a.set_label(&mut failed).unwrap();
+            a.mov(eax, dword_ptr(rbp - 4)).unwrap();
+            a.set_label(&mut out).unwrap();
+            a.leave().unwrap();
+            a.ret().unwrap();
+        })
+        .function("SSL_read_ex", |a| {
+            let (mut negative, mut out) = (a.create_label(), a.create_label());
+            frame(a);
+            a.mov(qword_ptr(rbp - 0x28), rdx).unwrap();
+            a.mov(qword_ptr(rbp - 0x30), rcx).unwrap();
+            a.mov(rcx, qword_ptr(rbp - 0x30)).unwrap();
+            a.mov(rdx, qword_ptr(rbp - 0x28)).unwrap();
+            a.mov(rsi, qword_ptr(rbp - 0x20)).unwrap();
+            a.mov(rdi, qword_ptr(rbp - 0x18)).unwrap();
+            a.call(target).unwrap();
+            a.mov(dword_ptr(rbp - 4), eax).unwrap();
+            a.cmp(dword_ptr(rbp - 4), 0).unwrap();
+            a.jns(negative).unwrap();
+            a.mov(dword_ptr(rbp - 4), 0).unwrap();
+            a.set_label(&mut negative).unwrap();
+            a.mov(eax, dword_ptr(rbp - 4)).unwrap();
+            a.set_label(&mut out).unwrap();
+            a.leave().unwrap();
+            a.ret().unwrap();
+        });
+    let analysis = plan(&fixture);
+    assert_eq!(of(&analysis, "SSL_read").placement, PlacementKind::SharedInner);
+}
