@@ -26,7 +26,8 @@ pub fn messages(lines: &[Line], pids: &[u32]) -> Vec<Message> {
     let mut open: BTreeMap<(u64, Direction, u64), usize> = BTreeMap::new();
     let mut messages: Vec<Message> = Vec::new();
     for line in lines.iter().filter(|line| pids.contains(&line.pid)) {
-        let key = (line.conn, line.dir, line.exchange.expect("exchange"));
+        let exchange = line.exchange.unwrap_or_else(|| panic!("no HTTP message: {line:?}"));
+        let key = (line.conn, line.dir, exchange);
         match line.kind.as_str() {
             "http_request" | "http_response" => {
                 let follows = line.body_follows == Some(true);

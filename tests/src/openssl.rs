@@ -17,7 +17,7 @@ pub fn client(mut openssl: Command, certificate: &Certificate, port: u16) -> Com
     openssl
 }
 
-/// An `openssl s_server` that serves the files of its working directory.
+/// An `openssl s_server` that serves the files of its working directory on one connection.
 #[derive(Debug)]
 pub struct FileServer {
     process: Process,
@@ -31,7 +31,9 @@ impl FileServer {
     pub fn start(mut openssl: Command, certificate: &Certificate) -> Self {
         // It does not say which port it got for 0 before OpenSSL 3.0.
         let port = crate::nginx::free_port();
-        openssl.args(["s_server", "-WWW", "-accept"]).arg(format!("127.0.0.1:{port}"));
+        openssl
+            .args(["s_server", "-WWW", "-naccept", "1", "-accept"])
+            .arg(format!("127.0.0.1:{port}"));
         openssl.arg("-cert").arg(&certificate.certificate).arg("-key").arg(&certificate.key);
         openssl.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = Process::start(&mut openssl);
@@ -45,8 +47,9 @@ impl FileServer {
         self.process.pid()
     }
 
-    /// Waits until it has served a request: it waits for the next connection again.
-    pub fn served(&mut self) {
-        self.stdout.wait_for("\"ACCEPT\"", |line| line.starts_with("ACCEPT"));
+    /// Waits until it has served its connections and ended.
+    pub fn finish(mut self) {
+        let status = self.process.wait();
+        assert!(status.success(), "s_server: {status}\n{}", self.stdout.finish().join("\n"));
     }
 }

@@ -166,37 +166,65 @@ pub struct Exchanged {
     pub port: u16,
 }
 
-/// Runs a server and a client of these languages against each other, and checks by their own files
-/// that they got what was sent.
-pub fn exchange(scratch: &Scratch, client: &Side, server: &Side, connections: usize) -> Exchanged {
-    let certificate = Certificate::new(scratch);
-    let running = Server::start(
-        scratch,
-        &certificate,
-        server.language,
-        connections,
-        client.sends.len(),
-        &server.sends,
-    );
-    let mut command = self::client(
-        scratch,
-        &certificate,
-        client.language,
-        running.port,
-        connections,
-        &client.sends,
-        server.sends.len(),
-    );
-    let process = Process::start(command.stdin(Stdio::null()));
-    let exchanged = Exchanged { client: process.pid(), server: running.pid(), port: running.port };
-    let _ = process.finish().success();
-    running.finish();
-    for number in 0..connections {
-        for (side, expected) in [("server", &client.sends), ("client", &server.sends)] {
-            let received =
-                std::fs::read(scratch.join(format!("{side}-{number}.received"))).unwrap();
-            assert_eq!(digest(&received), digest(expected), "what {side} {number} received");
+/// A server and a client that have loaded their libraries and wait for the go-ahead.
+#[derive(Debug)]
+pub struct Exchange {
+    server: Server,
+    client: Waiting,
+    folder: PathBuf,
+    connections: usize,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+impl Exchange {
+    /// Starts both.
+    pub fn prepare(scratch: &Scratch, client: &Side, server: &Side, connections: usize) -> Self {
+        let certificate = Certificate::new(scratch);
+        let running = Server::start(
+            scratch,
+            &certificate,
+            server.language,
+            connections,
+            client.sends.len(),
+            &server.sends,
+        );
+        let command = self::client(
+            scratch,
+            &certificate,
+            client.language,
+            running.port,
+            connections,
+            &client.sends,
+            server.sends.len(),
+        );
+        Self {
+            server: running,
+            client: Waiting::start(command),
+            folder: scratch.path().to_owned(),
+            connections,
+            request: client.sends.clone(),
+            response: server.sends.clone(),
         }
     }
-    exchanged
+
+    /// Lets them talk, waits for their ends, and checks by their own files that they got what was
+    /// sent.
+    pub fn run(self) -> Exchanged {
+        let exchanged = Exchanged {
+            client: self.client.pid(),
+            server: self.server.pid(),
+            port: self.server.port,
+        };
+        self.client.run();
+        self.server.finish();
+        for number in 0..self.connections {
+            for (side, expected) in [("server", &self.request), ("client", &self.response)] {
+                let path = self.folder.join(format!("{side}-{number}.received"));
+                let received = std::fs::read(path).unwrap();
+                assert_eq!(digest(&received), digest(expected), "what {side} {number} received");
+            }
+        }
+        exchanged
+    }
 }

@@ -65,9 +65,11 @@ pub fn of(streams: &[Stream], dir: Direction) -> Vec<&Stream> {
     streams.iter().filter(|stream| stream.dir == dir).collect()
 }
 
-/// The digests of streams in a fixed order, to be compared as sets.
-pub fn digests<'a>(streams: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
-    let mut digests: Vec<_> = streams.into_iter().map(digest).collect();
-    digests.sort();
+/// How often each digest occurs, to compare streams whatever their order.
+pub fn digests<'a>(streams: impl IntoIterator<Item = &'a [u8]>) -> BTreeMap<String, usize> {
+    let mut digests = BTreeMap::new();
+    for stream in streams {
+        *digests.entry(digest(stream)).or_default() += 1;
+    }
     digests
 }

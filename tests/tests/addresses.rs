@@ -3,7 +3,7 @@
 use e2e::curl::{Http, curl};
 use e2e::line::Address;
 use e2e::nginx::Nginx;
-use e2e::peer::{Language, Side, exchange};
+use e2e::peer::{Exchange, Language, Side};
 use e2e::process::run;
 use e2e::stream::{Stream, streams};
 use e2e::{Capture, Payload, Scratch, needs_bpf};
@@ -51,9 +51,10 @@ fn both_ends_of_an_ipv6_connection() {
 /// The streams of a client and of a server of this language, and the server's address.
 fn of_language(language: Language) -> (Vec<Stream>, Vec<Stream>, Address) {
     let scratch = Scratch::new();
-    let capture = Capture::raw(&scratch, &[]);
     let side = |len| Side { language, sends: Payload::text(len) };
-    let exchanged = exchange(&scratch, &side(3000), &side(4000), 4);
+    let exchange = Exchange::prepare(&scratch, &side(3000), &side(4000), 4);
+    let capture = Capture::raw(&scratch, &[]);
+    let exchanged = exchange.run();
     let lines = capture.stop().lines();
     let of = |pid| streams(&lines, &[pid]);
     (of(exchanged.client), of(exchanged.server), address("127.0.0.1", exchanged.port))

@@ -194,7 +194,7 @@ fn the_summary_names_the_libraries_that_were_hit() {
     let certificate = Certificate::new(&scratch);
     let capture = Capture::raw(&scratch, &[]);
     let side = |len| peer::Side { language: Language::Python, sends: Payload::text(len) };
-    peer::exchange(&scratch, &side(1000), &side(1000), 1);
+    peer::Exchange::prepare(&scratch, &side(1000), &side(1000), 1).run();
     let captured = capture.stop();
     captured.assert_whole();
     drop(certificate);

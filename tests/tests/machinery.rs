@@ -2,7 +2,7 @@
 
 use e2e::curl::{Http, Transfer};
 use e2e::nginx::Nginx;
-use e2e::peer::{Language, Side, exchange};
+use e2e::peer::{Exchange, Language, Side};
 use e2e::{Payload, Scratch, digest};
 
 #[test]
@@ -29,7 +29,8 @@ fn peers_of_all_languages_understand_each_other() {
     for client in languages {
         for server in languages {
             let side = |language, len| Side { language, sends: Payload::binary(len) };
-            exchange(&Scratch::new(), &side(client, 1_000_000), &side(server, 300_000), 3);
+            Exchange::prepare(&Scratch::new(), &side(client, 1_000_000), &side(server, 300_000), 3)
+                .run();
         }
     }
 }

@@ -7,6 +7,7 @@ use e2e::nginx::Nginx;
 use e2e::process::run;
 use e2e::stream::{self, digests, streams};
 use e2e::{Capture, Direction, Payload, Scratch, digest, http2, needs_bpf};
+use std::collections::BTreeMap;
 
 /// Every stream that was read is the beginning of one that was written, and each is used once. Only
 /// the beginning, because an end that closes doesn't read what is still under way (SETTINGS, GOAWAY).
@@ -28,7 +29,7 @@ fn assert_read_is_written(lines: &[Line], readers: &[u32], writers: &[u32]) {
 }
 
 /// The bodies in what some processes read or wrote, as a set.
-fn bodies(lines: &[Line], pids: &[u32], dir: Direction) -> Vec<String> {
+fn bodies(lines: &[Line], pids: &[u32], dir: Direction) -> BTreeMap<String, usize> {
     let all = streams(lines, pids);
     let bodies: Vec<Vec<u8>> = stream::of(&all, dir)
         .iter()

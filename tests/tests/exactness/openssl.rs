@@ -35,16 +35,17 @@ fn s_server_serves_a_file_to_s_client() {
     let capture = Capture::raw(&scratch, &[]);
     let mut openssl = distribution();
     openssl.current_dir(scratch.path());
-    let mut server = FileServer::start(openssl, &certificate);
+    let server = FileServer::start(openssl, &certificate);
     let request = b"GET /file.txt HTTP/1.0\r\n\r\n".to_vec();
     let done = run_with_input(&mut client(distribution(), &certificate, server.port), &request);
     let done = done.success();
     assert!(done.stdout.ends_with(&file));
-    server.served();
+    let serving = server.pid();
+    server.finish();
     let lines = capture.stop().lines();
     let response = done.stdout;
-    assert_streams(&lines, &[server.pid()], Direction::Recv, std::slice::from_ref(&request));
-    assert_streams(&lines, &[server.pid()], Direction::Send, std::slice::from_ref(&response));
+    assert_streams(&lines, &[serving], Direction::Recv, std::slice::from_ref(&request));
+    assert_streams(&lines, &[serving], Direction::Send, std::slice::from_ref(&response));
     assert_streams(&lines, &[done.pid], Direction::Send, &[request]);
     assert_streams(&lines, &[done.pid], Direction::Recv, &[response]);
 }

@@ -1,14 +1,16 @@
 //! Programs of our own in Python and node, whose every byte we choose: no HTTP, nothing parsed.
 
 use super::assert_streams;
-use e2e::peer::{Language, Side, exchange};
+use e2e::peer::{Exchange, Language, Side};
 use e2e::{Capture, Direction, Payload, Scratch, needs_bpf};
 
 #[track_caller]
 fn assert_exchange(client: Side, server: Side, connections: usize) {
     let scratch = Scratch::new();
+    // Both run before the capture starts: what is found later is not what is tested here.
+    let exchange = Exchange::prepare(&scratch, &client, &server, connections);
     let capture = Capture::raw(&scratch, &[]);
-    let pids = exchange(&scratch, &client, &server, connections);
+    let pids = exchange.run();
     let lines = capture.stop().lines();
     let requests = vec![client.sends; connections];
     let responses = vec![server.sends; connections];

@@ -3,7 +3,7 @@
 use super::request;
 use e2e::curl::{Http, curl};
 use e2e::nginx::Nginx;
-use e2e::peer::{Language, Side, exchange};
+use e2e::peer::{Exchange, Language, Side};
 use e2e::process::run;
 use e2e::{Capture, Captured, Direction, Payload, Scratch, needs_bpf};
 use serde_json::Value;
@@ -43,7 +43,7 @@ fn parsed_lines_are_valid() {
         let _ = run(client.arg("--include")).success();
     }
     let side = |sends| Side { language: Language::Python, sends };
-    exchange(&scratch, &side(Payload::binary(100)), &side(Payload::text(100)), 1);
+    Exchange::prepare(&scratch, &side(Payload::binary(100)), &side(Payload::text(100)), 1).run();
     let captured = capture.stop();
     captured.assert_whole();
     assert_valid(&captured);
@@ -55,7 +55,8 @@ fn unparsed_lines_are_valid() {
     let scratch = Scratch::new();
     let capture = Capture::raw(&scratch, &[]);
     let side = |sends| Side { language: Language::Python, sends };
-    exchange(&scratch, &side(Payload::binary(100_000)), &side(Payload::text(100_000)), 2);
+    Exchange::prepare(&scratch, &side(Payload::binary(100_000)), &side(Payload::text(100_000)), 2)
+        .run();
     let captured = capture.stop();
     captured.assert_whole();
     assert_valid(&captured);

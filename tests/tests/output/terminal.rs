@@ -1,7 +1,7 @@
 //! Text on a terminal: coloured, and nothing captured can act on it.
 
 use e2e::capture::ecapture;
-use e2e::peer::{Language, Side, exchange};
+use e2e::peer::{Exchange, Language, Side};
 use e2e::{Capture, Scratch, needs_bpf};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::{File, OpenOptions};
@@ -51,7 +51,7 @@ fn on_a_terminal(colour: Colour, sends: &[u8]) -> String {
     // Its copy of the terminal must not stay open here.
     drop(command);
     let side = |sends: &[u8]| Side { language: Language::Python, sends: sends.to_vec() };
-    exchange(&scratch, &side(sends), &side(b"ok"), 1);
+    Exchange::prepare(&scratch, &side(sends), &side(b"ok"), 1).run();
     capture.stop().assert_whole();
     String::from_utf8_lossy(&reader.join().unwrap()).into_owned()
 }

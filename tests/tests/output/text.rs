@@ -2,7 +2,7 @@
 
 use super::request;
 use e2e::nginx::Nginx;
-use e2e::peer::{Language, Side, exchange};
+use e2e::peer::{Exchange, Language, Side};
 use e2e::{Capture, Payload, Scratch, needs_bpf};
 
 #[test]
@@ -41,7 +41,7 @@ fn hex_shows_every_byte() {
     let scratch = Scratch::new();
     let capture = Capture::tls(&scratch, &["--no-parse", "--hex"]);
     let side = |sends: &[u8]| Side { language: Language::Python, sends: sends.to_vec() };
-    exchange(&scratch, &side(b"\x00\x01Marke\xff"), &side(b"ok"), 1);
+    Exchange::prepare(&scratch, &side(b"\x00\x01Marke\xff"), &side(b"ok"), 1).run();
     let captured = capture.stop();
     captured.assert_whole();
     let text = captured.text();
@@ -55,7 +55,8 @@ fn tsize_cuts_and_says_so() {
     let capture = Capture::tls(&scratch, &["--no-parse", "--tsize", "100"]);
     let (shown, hidden) = (Payload::text(100), Payload::text(900));
     let side = |sends: Vec<u8>| Side { language: Language::Python, sends };
-    exchange(&scratch, &side([&shown[..], &hidden].concat()), &side(b"ok".to_vec()), 1);
+    Exchange::prepare(&scratch, &side([&shown[..], &hidden].concat()), &side(b"ok".to_vec()), 1)
+        .run();
     let captured = capture.stop();
     captured.assert_whole();
     let text = captured.text();
