@@ -1,6 +1,6 @@
 //! Chooses a placement for every function of the interface that the file defines.
 
-use super::entry::{entry_site, first_instruction};
+use super::entry::{entry_site, first_instruction, not_five_byte_nop};
 use super::exit::{Settled, exit_sites, ret_sites};
 use super::inner::{Inner, goes_through, mentions, shared_inner};
 use super::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
@@ -16,7 +16,8 @@ pub enum Placement {
     #[default]
     Auto,
     /// Symbol entry and return probe on every exported function: the plain placement, to
-    /// compare with. Calls that such a function makes of another one are seen too.
+    /// compare with, whatever else is to be avoided. Calls that such a function makes of another
+    /// one are seen too.
     Entry,
 }
 
@@ -211,7 +212,12 @@ impl<'i, 'a> Planner<'i, 'a> {
     }
 
     fn place_plain(&self, function: &api::Function, symbol: &Symbol) -> Result<Placed, String> {
-        let entry = self.site(symbol.vaddr).ok_or("its symbol points at no code of the file")?;
+        let at = match self.image.elf.machine {
+            Machine::X86_64 => not_five_byte_nop(self.image, symbol.vaddr),
+            Machine::Aarch64 => Some(symbol.vaddr),
+        };
+        let entry =
+            at.and_then(|at| self.site(at)).ok_or("its symbol points at no code of the file")?;
         let watched = function.result != ResultStyle::None;
         Ok(Placed {
             entry,
