@@ -12,6 +12,7 @@ mod wait;
 
 use crate::analysis::Planned;
 use crate::child::{self, Child};
+use crate::log;
 use anyhow::{Context as _, bail};
 use balance::{Balance, FunctionReport, LibraryReport};
 use cli::{BtfMode, Format, TlsConfig};
@@ -198,10 +199,10 @@ impl Run {
             match finding {
                 Finding::Library(planned) => self.attach(*planned, config)?,
                 Finding::Refused(path, error) if config.libssl.contains(&path) => {
-                    return Err(error.context(format!("--libssl {}", path.display())));
+                    return Err(error.context("--libssl"));
                 }
-                Finding::Refused(path, error) => {
-                    tracing::warn!("not captured: {}: {error:#}", path.display());
+                Finding::Refused(_, error) => {
+                    tracing::warn!("not captured: {}", log::in_one_line(&error));
                 }
                 Finding::Note(note) => tracing::warn!("{note}"),
                 Finding::Searched => self.get_ready(config)?,
@@ -325,11 +326,7 @@ impl Run {
 }
 
 fn given(config: &TlsConfig) -> anyhow::Result<Vec<Candidate>> {
-    config
-        .libssl
-        .iter()
-        .map(|path| discover::given(path).with_context(|| format!("--libssl {}", path.display())))
-        .collect()
+    config.libssl.iter().map(|path| discover::given(path).context("--libssl")).collect()
 }
 
 /// The program after `--`, if it carries TLS itself: it runs from its own file at once.
