@@ -589,15 +589,15 @@ impl Http2 {
             payload.data -= hole.len as usize;
             let side = self.side_of(hole.dir);
             let shown = self.with_stream(payload.stream, |stream| {
-                match side.and_then(|side| stream.sides.get_mut(side)) {
-                    Some(Side::Open(message)) => message.hole(ctx, hole),
-                    _ => {
-                        if let Some(websocket) = &mut stream.websocket {
-                            websocket.lose(ctx, hole.dir);
-                        }
-                        ctx.hole(hole);
-                    }
+                let side = side.and_then(|side| stream.sides.get_mut(side));
+                if let Some(Side::Open(message)) = side {
+                    message.hole(ctx, hole);
+                    return;
                 }
+                if let Some(websocket) = &mut stream.websocket {
+                    websocket.lose(ctx, hole.dir);
+                }
+                ctx.hole(hole);
             });
             if shown.is_none() {
                 ctx.hole(hole);

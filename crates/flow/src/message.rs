@@ -299,7 +299,7 @@ fn decode(
     ctx: &Context<'_>,
     codings: &Codings,
     body: &[u8],
-    decoded: &mut Vec<u8>,
+    into: &mut Vec<u8>,
     cut: bool,
 ) -> (Result<(), &'static str>, bool) {
     let mut decoder = match Decoder::new(codings, expansion(ctx)) {
@@ -308,9 +308,9 @@ fn decode(
     };
     let mut fits = true;
     let result = decoder.decode(body, &mut |bytes| {
-        fits = decoded.len() + bytes.len() <= ctx.options.body_limit;
+        fits = into.len() + bytes.len() <= ctx.options.body_limit;
         if fits {
-            decoded.extend_from_slice(bytes);
+            into.extend_from_slice(bytes);
         }
         fits
     });

@@ -335,10 +335,10 @@ impl Half {
         match &mut self.inflater {
             Inflating::Ready(inflater) if inflate => {
                 let expansion = expansion(ctx);
-                let inflated = inflater.inflate(bytes, expansion, &mut |part| {
+                let result = inflater.inflate(bytes, expansion, &mut |part| {
                     add(ctx, self.dir, &mut message, mark, part);
                 });
-                if let Err(why) = inflated {
+                if let Err(why) = result {
                     message.note = Some(why);
                     self.inflater = Inflating::Lost;
                 }

@@ -58,11 +58,11 @@ impl Following {
             self.show(ctx, meta, codings, mark, bytes);
             return;
         };
-        let decoded = decoder.decode(bytes, &mut |bytes| {
+        let result = decoder.decode(bytes, &mut |bytes| {
             self.show(ctx, meta, codings, mark, bytes);
             true
         });
-        match decoded {
+        match result {
             Ok(()) => self.decoder = Some(decoder),
             Err(failure) => {
                 self.end_events(ctx, meta, codings, mark);

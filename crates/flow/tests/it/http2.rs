@@ -1,7 +1,7 @@
 //! HTTP/2 as a user would see it. The recorded connection was made by another implementation:
 //! `tests/data/record_http2.py`.
 
-use crate::support::{Message, Play, Shown, play, text};
+use crate::support::{Message, Part, Play, Shown, play, text};
 use event::Direction::{self, Recv, Send};
 use event::{BodyCoding, Completeness, HoleCause, Unparsed};
 use flow::Options;
@@ -14,20 +14,25 @@ pub(crate) fn recorded() -> Vec<(Direction, Vec<u8>)> {
     let hex = |text: &str| -> Vec<u8> {
         let pairs = text.as_bytes().chunks(2);
         pairs
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .map(|pair| std::str::from_utf8(pair).expect("hexadecimal"))
+            .map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal"))
             .collect()
     };
     let line = |line: &str| {
-        let (dir, bytes) = line.split_once(' ').unwrap();
+        let (dir, bytes) = line.split_once(' ').expect("a direction and bytes");
         (if dir == "send" { Send } else { Recv }, hex(bytes))
     };
     include_str!("../data/http2.txt").lines().map(line).collect()
 }
 
 fn messages(shown: &[Shown]) -> Vec<&Message> {
-    let message =
-        |shown| if let &Shown::Message(ref message) = shown { Some(message) } else { None };
-    shown.iter().filter_map(message).collect()
+    shown
+        .iter()
+        .filter_map(|shown| match shown {
+            Shown::Message(message) => Some(message),
+            _ => None,
+        })
+        .collect()
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -77,7 +82,7 @@ fn a_recorded_connection_is_shown_message_by_message() {
             let answers = m.answers.as_deref().unwrap_or("-");
             format!(
                 "{} {} {} | {} | {}",
-                m.stream.unwrap(),
+                m.stream.unwrap_or(0),
                 m.exchange,
                 m.start,
                 answers,
@@ -117,7 +122,7 @@ fn a_recorded_connection_is_shown_message_by_message() {
     let parts: Vec<_> = shown
         .iter()
         .filter_map(|shown| match shown {
-            Shown::Part { of_request, bytes, last, trailers, .. } => {
+            Shown::Part(Part { of_request, bytes, last, trailers, .. }) => {
                 Some((*of_request, bytes.as_slice(), *last, trailers.len()))
             }
             _ => None,
@@ -224,7 +229,7 @@ fn a_hole_within_a_body_leaves_the_frames_in_step() {
         .iter()
         .map(|shown| match shown {
             Shown::Message(m) => format!("{:?}", m.completeness),
-            Shown::Part { offset, bytes, truncated, .. } => {
+            Shown::Part(Part { offset, bytes, truncated, .. }) => {
                 format!("{offset} {} {}", text(bytes), truncated.is_some())
             }
             Shown::Hole { .. } => "hole".into(),
@@ -249,10 +254,10 @@ fn after_a_hole_between_frames_open_bodies_are_not_called_whole() {
     assert!(
         matches!(&shown[..], [
         Shown::Message(_),
-        Shown::Part { .. },
+        Shown::Part(Part { .. }),
         Shown::Hole { len: 100, .. },
-        Shown::Part { bytes, .. },
-        Shown::Part { last: true, truncated: Some(_), .. },
+        Shown::Part(Part { bytes, .. }),
+        Shown::Part(Part { last: true, truncated: Some(_), .. }),
     ] if bytes == b"yz"),
         "{shown:?}"
     );
@@ -287,7 +292,7 @@ fn an_old_message_is_shown_at_a_tick() {
     play.tick_after(Duration::from_secs(2));
     let shown = play.take();
     assert!(
-        matches!(&shown[..], [Shown::Message(m), Shown::Part { .. }] if m.completeness == Completeness::BodyFollows)
+        matches!(&shown[..], [Shown::Message(m), Shown::Part(Part { .. })] if m.completeness == Completeness::BodyFollows)
     );
     assert!(!play.flow.wants_tick());
     play.close();

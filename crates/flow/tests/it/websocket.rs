@@ -50,7 +50,7 @@ fn message(kind: &'static str, payload: &[u8]) -> Shown {
 
 fn compressed(context: &mut Compress, text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 100);
-    context.compress_vec(text, &mut out, FlushCompress::Sync).unwrap();
+    context.compress_vec(text, &mut out, FlushCompress::Sync).expect("deflate");
     assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
     out.truncate(out.len() - 4);
     out
