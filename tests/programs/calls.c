@@ -56,6 +56,7 @@ typedef struct ssl_session_st SSL_SESSION;
 	F(int, SSL_shutdown, (SSL *))                                                              \
 	F(int, SSL_pending, (const SSL *))                                                         \
 	F(long, SSL_ctrl, (SSL *, int, long, void *))                                              \
+	F(unsigned int, SSL_set_mode, (SSL *, unsigned int))                                       \
 	F(SSL_SESSION *, SSL_get1_session, (SSL *))                                                \
 	F(int, SSL_set_session, (SSL *, SSL_SESSION *))                                            \
 	F(void, SSL_SESSION_free, (SSL_SESSION *))                                                 \
@@ -74,7 +75,6 @@ typedef struct ssl_session_st SSL_SESSION;
 #define DECLARE(type, name, arguments) static type(*name) arguments;
 FUNCTIONS(DECLARE)
 #define HAVE(function) (function != NULL)
-#define SSL_set_mode(ssl, mode) SSL_ctrl(ssl, SSL_CTRL_MODE, mode, NULL)
 #endif
 
 static const char *scenario;
@@ -161,6 +161,19 @@ static void close_pair(void)
 	close(client.fd);
 	close(server.fd);
 	ERR_clear_error();
+}
+
+static void allow_partial_writes(SSL *ssl)
+{
+#ifdef LINKED
+	SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+#else
+	/* A function in BoringSSL, a macro in OpenSSL. */
+	if (SSL_set_mode)
+		SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	else
+		SSL_ctrl(ssl, SSL_CTRL_MODE, SSL_MODE_ENABLE_PARTIAL_WRITE, NULL);
+#endif
 }
 
 static int wants_more(SSL *ssl, int result)
@@ -311,7 +324,7 @@ static void partial_write(writer *write, reader *read)
 	size_t received = 0, sent = 0;
 	int parts = 0;
 
-	SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	allow_partial_writes(client.ssl);
 	while (sent < len) {
 		size_t moved = write(&client, data + sent, len - sent);
 

@@ -159,7 +159,9 @@ impl Captured {
     /// Fails if the tool failed or lost anything.
     pub fn assert_whole(&self) {
         assert!(self.status.success(), "{}\n{}", self.status, self.stderr.join("\n"));
-        assert_eq!(self.number("/lost/events"), 0, "events were lost: {}", self.summary);
-        assert_eq!(self.number("/lost/bytes"), 0, "bytes were lost: {}", self.summary);
+        let lost = &self.summary["lost"];
+        let all = (&self.summary["calls"], &self.summary["bytes"]);
+        assert_eq!(self.number("/lost/events"), 0, "lost {lost} of {} and {}", all.0, all.1);
+        assert_eq!(self.number("/lost/bytes"), 0, "lost {lost} of {} and {}", all.0, all.1);
     }
 }

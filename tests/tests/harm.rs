@@ -94,5 +94,5 @@ fn interrupted_under_load() {
 #[test]
 fn crashed_under_load() {
     needs_bpf!();
-    end_under_load(Signal::SEGV);
+    end_under_load(Signal::ABORT);
 }

@@ -12,3 +12,4 @@ mod machinery;
 mod output;
 mod placement;
 mod run_command;
+mod versions;

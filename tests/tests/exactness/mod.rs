@@ -4,7 +4,7 @@ mod http1;
 mod http2;
 mod http_parsed;
 mod large;
-mod openssl;
+pub(crate) mod openssl;
 mod peers;
 
 use e2e::curl::Transferred;

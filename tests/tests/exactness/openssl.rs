@@ -6,17 +6,29 @@ use e2e::openssl::{FileServer, client, distribution};
 use e2e::peer::{Language, Server};
 use e2e::process::run_with_input;
 use e2e::{Capture, Direction, Payload, Scratch, digest, needs_bpf};
+use std::process::Command;
 
 #[test]
-fn s_client_sends_and_receives() {
+fn distribution_s_client() {
     needs_bpf!();
+    s_client_sends_and_receives(distribution, &[]);
+}
+
+#[test]
+fn distribution_s_server() {
+    needs_bpf!();
+    s_server_serves_a_file_to_s_client(distribution, &[]);
+}
+
+/// Any `openssl` against a server in Python.
+pub(crate) fn s_client_sends_and_receives(openssl: impl Fn() -> Command, arguments: &[&str]) {
     let scratch = Scratch::new();
     let certificate = Certificate::new(&scratch);
     let (request, response) = (Payload::text(500_000), Payload::binary(700_000));
-    let capture = Capture::raw(&scratch, &[]);
+    let capture = Capture::raw(&scratch, arguments);
     let server =
         Server::start(&scratch, &certificate, Language::Python, 1, request.len(), &response);
-    let done = run_with_input(&mut client(distribution(), &certificate, server.port), &request);
+    let done = run_with_input(&mut client(openssl(), &certificate, server.port), &request);
     let done = done.success();
     assert_eq!(digest(&done.stdout), digest(&response));
     server.finish();
@@ -25,19 +37,21 @@ fn s_client_sends_and_receives() {
     assert_streams(&lines, &[done.pid], Direction::Recv, &[response]);
 }
 
-#[test]
-fn s_server_serves_a_file_to_s_client() {
-    needs_bpf!();
+/// Any `openssl` against itself.
+pub(crate) fn s_server_serves_a_file_to_s_client(
+    openssl: impl Fn() -> Command,
+    arguments: &[&str],
+) {
     let scratch = Scratch::new();
     let certificate = Certificate::new(&scratch);
     let file = Payload::text(300_000);
     scratch.write("file.txt", &file);
-    let capture = Capture::raw(&scratch, &[]);
-    let mut openssl = distribution();
-    openssl.current_dir(scratch.path());
-    let server = FileServer::start(openssl, &certificate);
+    let capture = Capture::raw(&scratch, arguments);
+    let mut serving = openssl();
+    serving.current_dir(scratch.path());
+    let server = FileServer::start(serving, &certificate);
     let request = b"GET /file.txt HTTP/1.0\r\n\r\n".to_vec();
-    let done = run_with_input(&mut client(distribution(), &certificate, server.port), &request);
+    let done = run_with_input(&mut client(openssl(), &certificate, server.port), &request);
     let done = done.success();
     assert!(done.stdout.ends_with(&file));
     let serving = server.pid();

@@ -20,11 +20,14 @@ enum Source {
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 14] = [
+const LIBRARIES: [(&str, Source); 17] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
     ("sid", debian("sid", "amd64", &["libssl3t64"])),
+    ("bullseye-run", debian("bullseye", "amd64", &["openssl", "libssl1.1"])),
+    ("trixie-run", debian("trixie", "amd64", &TO_RUN)),
+    ("sid-run", debian("sid", "amd64", &TO_RUN)),
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
@@ -45,6 +48,9 @@ const LIBRARIES: [(&str, Source); 14] = [
         Source::OpenSsl { series: "400", flags: &["no-tests", "no-module", "no-apps"] },
     ),
 ];
+
+/// `openssl` of a suite that is newer than the host, with all it needs but the kernel.
+const TO_RUN: [&str; 5] = ["openssl", "libssl3t64", "libc6", "zlib1g", "libzstd1"];
 
 const fn debian(
     suite: &'static str,

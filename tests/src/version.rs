@@ -1,0 +1,80 @@
+//! The TLS libraries of other suites and versions that `cargo xtask libs` provides, and how to run a
+//! program with them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One library, with what is needed to run it.
+#[derive(Debug)]
+pub struct Version {
+    folder: PathBuf,
+    libraries: &'static str,
+    /// The names of libcrypto and libssl.
+    names: [&'static str; 2],
+    /// Whether it brings its own C library, and so the loader to start programs with.
+    has_loader: bool,
+}
+
+const DEBIAN: &str = "usr/lib/x86_64-linux-gnu";
+const OPENSSL_3: [&str; 2] = ["libcrypto.so.3", "libssl.so.3"];
+
+/// Name in the cache, folder of the libraries in it, their names, whether it has its own loader.
+const VERSIONS: [(&str, &str, [&str; 2], bool); 8] = [
+    ("openssl-1.1.0", "", ["libcrypto.so", "libssl.so"], false),
+    ("bullseye-run", DEBIAN, ["libcrypto.so.1.1", "libssl.so.1.1"], false),
+    ("trixie-run", DEBIAN, OPENSSL_3, true),
+    ("sid-run", DEBIAN, OPENSSL_3, true),
+    ("openssl-4.0", "", ["libcrypto.so", "libssl.so"], false),
+    ("android-10", "usr/lib/x86_64-linux-gnu/android", ["libcrypto.so.0", "libssl.so.0"], false),
+    ("android-13", "usr/lib/x86_64-linux-gnu/android", ["libcrypto.so.0", "libssl.so.0"], false),
+    ("android-14", "usr/lib/x86_64-linux-gnu/android", ["libcrypto.so.0", "libssl.so.0"], false),
+];
+
+impl Version {
+    /// One of the names that `cargo xtask libs --list` prints.
+    pub fn named(name: &str) -> Self {
+        let (_, libraries, names, has_loader) = *VERSIONS
+            .iter()
+            .find(|(known, ..)| *known == name)
+            .unwrap_or_else(|| panic!("no version {name} in the table"));
+        let root = std::env::var_os("ECAPTURE_LIBS").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/libs"),
+            PathBuf::from,
+        );
+        let folder = root.join(name);
+        assert!(
+            folder.join(".complete").exists(),
+            "{} is not there: cargo xtask libs {name}",
+            folder.display()
+        );
+        Self { folder: folder.canonicalize().unwrap(), libraries, names, has_loader }
+    }
+
+    /// The paths of libcrypto and libssl.
+    pub fn libraries(&self) -> [PathBuf; 2] {
+        self.names.map(|name| self.folder().join(name))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.folder.join(self.libraries)
+    }
+
+    /// A command that runs `program` with this version's libraries.
+    pub fn command(&self, program: &Path) -> Command {
+        let folder = self.folder();
+        if self.has_loader {
+            let mut command = Command::new(folder.join("ld-linux-x86-64.so.2"));
+            command.arg("--library-path").arg(folder).arg(program);
+            command
+        } else {
+            let mut command = Command::new(program);
+            command.env("LD_LIBRARY_PATH", folder);
+            command
+        }
+    }
+
+    /// Its own `openssl`.
+    pub fn openssl(&self) -> Command {
+        self.command(&self.folder.join("usr/bin/openssl"))
+    }
+}
