@@ -1,6 +1,7 @@
 //! `ecapture inspect`: which TLS libraries a file or a process has, what would be probed, and why.
 
 use crate::analysis::{self, Planned};
+use crate::log;
 use anyhow::{Context as _, bail};
 use cli::{Format, InspectConfig, InspectTarget};
 use discover::{Candidate, Finder, Scope};
@@ -25,7 +26,6 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let mut found = 0;
     let mut text = String::new();
     for candidate in candidates {
-        let path = candidate.path.display().to_string();
         match analysis::plan(candidate, Placement::Auto) {
             Ok(planned) => {
                 found += 1;
@@ -37,7 +37,7 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
                     Format::Text => describe(&planned, &mut text)?,
                 }
             }
-            Err(error) => tracing::error!("{path}: {error:#}"),
+            Err(error) => tracing::error!("{}", log::in_one_line(&error)),
         }
     }
     match std::io::stdout().write_all(text.as_bytes()) {

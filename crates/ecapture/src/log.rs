@@ -27,3 +27,30 @@ pub(crate) fn start(global: &Global) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// An error and its causes. Many of ours name their cause themselves: nothing is said twice.
+pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.contains(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line += ": ";
+        }
+        line += &cause;
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn causes_are_named_once() {
+        let error = anyhow!("no space").context("cannot write: no space").context("--output x");
+        assert_eq!(in_one_line(&error), "--output x: cannot write: no space");
+    }
+}

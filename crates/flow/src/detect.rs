@@ -27,7 +27,8 @@ pub(crate) enum Beginning {
 
 /// Tells what `bytes` are the beginning of.
 pub(crate) fn beginning(bytes: &[u8]) -> Beginning {
-    const TESTS: &[(Beginning, fn(&[u8]) -> Verdict)] = &[
+    type Test = fn(&[u8]) -> Verdict;
+    const TESTS: &[(Beginning, Test)] = &[
         (Beginning::Http2Client, http2_preface),
         (Beginning::Http1Response, status_line),
         (Beginning::Http1Request, request_line),
@@ -69,11 +70,10 @@ fn http2_preface(bytes: &[u8]) -> Verdict {
 /// The server's preface is a `SETTINGS` frame that is no acknowledgement (RFC 9113 section 3.4).
 fn server_settings(bytes: &[u8]) -> Verdict {
     /// More settings than this in a first frame are not believed.
-    const MOST_SETTINGS: u16 = 32;
+    const MOST_SETTINGS: u8 = 32;
     let believable = |at: usize, byte: u8| match at {
-        0 | 4..=8 => byte == 0,
-        1 => u16::from(byte) <= (MOST_SETTINGS * 6) >> 8,
-        2 => byte % 6 == 0 && u16::from(byte) <= MOST_SETTINGS * 6,
+        0 | 1 | 4..=8 => byte == 0,
+        2 => byte.is_multiple_of(6) && byte <= MOST_SETTINGS * 6,
         3 => byte == 4,
         _ => true,
     };

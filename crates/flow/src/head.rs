@@ -52,7 +52,9 @@ impl HeldHead {
         };
         let in_start_len: usize = in_start.iter().map(|part| part.len()).sum();
         let mut bytes = Vec::with_capacity(in_start_len + in_fields);
-        in_start.iter().for_each(|part| bytes.extend_from_slice(part));
+        for part in in_start {
+            bytes.extend_from_slice(part);
+        }
         let fields = head
             .fields
             .iter()

@@ -7,10 +7,12 @@ mod pairing;
 
 use crate::context::{Context, Input, Mark};
 use crate::detect::{self, Verdict};
-use crate::head::StartLine;
+use crate::head::{StartLine, list};
+use crate::http2::Http2;
 use crate::message::{Message, Meta, Presentation};
 use crate::protocol::{Ending, Fed, Protocol};
 use crate::undetected::Undetected;
+use crate::websocket::WebSocket;
 use chunked::Step;
 use event::{Direction, Field, Hole, Timestamp, Unparsed};
 use framing::Framing;
@@ -234,11 +236,7 @@ impl Http1 {
         };
         let mark = place.mark();
         let unasked = asked.is_none();
-        let becomes = match (status, facts.upgrade) {
-            (101, upgrade) => Some(upgraded(upgrade)),
-            _ if connected => Some(Protocol::Undetected(Undetected::from_the_beginning())),
-            _ => None,
-        };
+        let upgrade = (status == 101).then(|| Upgrade::of(&facts));
         let interim = matches!(status, 100..=199) && status != 101;
         let (exchange, latency, answers) = if interim {
             let of_asked = asked.map(|asked| (asked.exchange, Some(asked.latency(mark.ts))));
@@ -250,6 +248,24 @@ impl Http1 {
             let exchange = ctx.next_exchange();
             self.pairing.orphan(mark.ts, exchange);
             (exchange, None, None)
+        };
+        let becomes = match upgrade {
+            Some(Upgrade::WebSocket(extensions)) => {
+                let websocket = WebSocket::new(self.request_dir, &extensions);
+                Some(Protocol::WebSocket(Box::new(websocket)))
+            }
+            Some(Upgrade::Http2) => {
+                let asked = answers.as_ref().zip(latency).map(|(asked, latency)| {
+                    let began = mark.ts.0.saturating_sub(latency.as_nanos() as u64);
+                    (asked.clone(), Timestamp(began))
+                });
+                let cap = ctx.options.head_limit;
+                let http2 = Http2::upgraded(self.request_dir, cap, exchange, asked);
+                Some(Protocol::Http2(Box::new(http2)))
+            }
+            Some(Upgrade::Other) => Some(Protocol::Undetected(Undetected::from_the_beginning())),
+            None if connected => Some(Protocol::Undetected(Undetected::from_the_beginning())),
+            None => None,
         };
         let dir = place.input.dir;
         let meta = Meta { mark, dir, exchange, stream: None, of_request: false, answers, latency };
@@ -394,9 +410,29 @@ fn looks_like_response(bytes: &[u8]) -> bool {
     detect::status_line(bytes) == Verdict::Yes
 }
 
-/// What a connection speaks after a response that switches protocols.
-fn upgraded(_: Option<&[u8]>) -> Protocol {
-    Protocol::Undetected(Undetected::from_the_beginning())
+/// What a `101` response switches to.
+enum Upgrade {
+    /// With the extensions that were agreed.
+    WebSocket(Vec<u8>),
+    Http2,
+    Other,
+}
+
+impl Upgrade {
+    fn of(facts: &Facts<'_>) -> Self {
+        let names = |protocol: &[u8]| {
+            facts.upgrade.is_some_and(|upgrade| {
+                list(upgrade).any(|member| member.eq_ignore_ascii_case(protocol))
+            })
+        };
+        if names(b"websocket") {
+            Self::WebSocket(facts.websocket_extensions.clone())
+        } else if names(b"h2c") {
+            Self::Http2
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// How a body ends: so many bytes of it, then so many of trailer fields.

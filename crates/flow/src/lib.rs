@@ -13,6 +13,7 @@ mod detect;
 mod flow;
 mod head;
 mod http1;
+mod http2;
 mod message;
 mod options;
 mod protocol;
@@ -20,6 +21,7 @@ mod reassembly;
 mod sse;
 mod stats;
 mod undetected;
+mod websocket;
 
 pub use context::Emit;
 pub use flow::Flow;

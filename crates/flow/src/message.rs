@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 /// The request that a response answers: method and target in one piece.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Asked {
     pub(crate) text: Vec<u8>,
     pub(crate) method_len: usize,
@@ -169,11 +169,16 @@ impl Message {
 
     /// Notes that a part of the body is missing, and shows the hole in its place.
     pub(crate) fn hole(&mut self, ctx: &mut Context<'_>, hole: Hole) {
+        self.damage(ctx, hole.len);
+        ctx.hole(hole);
+    }
+
+    /// Notes that a part of the body is missing: so many bytes of it, as transferred.
+    pub(crate) fn damage(&mut self, ctx: &mut Context<'_>, len: u64) {
         self.release(ctx);
         if let Body::Follows(following) = &mut self.body {
-            following.hole(ctx, &self.meta, &self.codings, &hole);
+            following.damage(ctx, &self.meta, &self.codings, len);
         }
-        ctx.hole(hole);
     }
 
     /// Ends the message, with `tail` as the last piece of its body, or `cut` short.
@@ -294,7 +299,7 @@ fn decode(
     ctx: &Context<'_>,
     codings: &Codings,
     body: &[u8],
-    decoded: &mut Vec<u8>,
+    into: &mut Vec<u8>,
     cut: bool,
 ) -> (Result<(), &'static str>, bool) {
     let mut decoder = match Decoder::new(codings, expansion(ctx)) {
@@ -303,9 +308,9 @@ fn decode(
     };
     let mut fits = true;
     let result = decoder.decode(body, &mut |bytes| {
-        fits = decoded.len() + bytes.len() <= ctx.options.body_limit;
+        fits = into.len() + bytes.len() <= ctx.options.body_limit;
         if fits {
-            decoded.extend_from_slice(bytes);
+            into.extend_from_slice(bytes);
         }
         fits
     });

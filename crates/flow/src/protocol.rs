@@ -2,7 +2,9 @@
 
 use crate::context::{Context, Input};
 use crate::http1::Http1;
+use crate::http2::Http2;
 use crate::undetected::Undetected;
+use crate::websocket::WebSocket;
 use event::{Direction, Hole, Timestamp};
 
 /// What a parser did with its input.
@@ -45,6 +47,8 @@ impl Ending {
 pub(crate) enum Protocol {
     Undetected(Undetected),
     Http1(Box<Http1>),
+    Http2(Box<Http2>),
+    WebSocket(Box<WebSocket>),
 }
 
 impl Protocol {
@@ -53,6 +57,8 @@ impl Protocol {
         match self {
             Self::Undetected(undetected) => undetected.feed(ctx, input),
             Self::Http1(http1) => http1.feed(ctx, input),
+            Self::Http2(http2) => http2.feed(ctx, input),
+            Self::WebSocket(websocket) => websocket.feed(ctx, input),
         }
     }
 
@@ -61,6 +67,8 @@ impl Protocol {
         match self {
             Self::Undetected(undetected) => undetected.hole(ctx, pending, hole),
             Self::Http1(http1) => http1.hole(ctx, pending, hole),
+            Self::Http2(http2) => http2.hole(ctx, pending, hole),
+            Self::WebSocket(websocket) => websocket.hole(ctx, pending, hole),
         }
     }
 
@@ -69,6 +77,8 @@ impl Protocol {
         match self {
             Self::Undetected(undetected) => undetected.end(ctx, pending, ending),
             Self::Http1(http1) => http1.end(ctx, pending, ending),
+            Self::Http2(http2) => http2.end(ctx, pending, ending),
+            Self::WebSocket(websocket) => websocket.end(ctx, pending, ending),
         }
     }
 
@@ -85,6 +95,14 @@ impl Protocol {
                 http1.tick(ctx, pending.dir, now);
                 false
             }
+            Self::Http2(http2) => {
+                http2.tick(ctx, now);
+                false
+            }
+            Self::WebSocket(websocket) => {
+                websocket.tick(ctx, pending.dir, now);
+                false
+            }
         }
     }
 
@@ -93,6 +111,8 @@ impl Protocol {
         match self {
             Self::Undetected(_) => has_pending,
             Self::Http1(http1) => http1.wants_tick(dir),
+            Self::Http2(http2) => http2.wants_tick(),
+            Self::WebSocket(websocket) => websocket.wants_tick(dir),
         }
     }
 
@@ -101,6 +121,8 @@ impl Protocol {
         match self {
             Self::Undetected(_) => Direction::Send,
             Self::Http1(http1) => http1.request_direction(),
+            Self::Http2(http2) => http2.request_direction(),
+            Self::WebSocket(websocket) => websocket.request_direction(),
         }
     }
 
@@ -109,6 +131,8 @@ impl Protocol {
         match self {
             Self::Undetected(_) => 0,
             Self::Http1(http1) => http1.held(),
+            Self::Http2(http2) => http2.held(),
+            Self::WebSocket(websocket) => websocket.held(),
         }
     }
 }

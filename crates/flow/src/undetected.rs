@@ -3,6 +3,7 @@
 use crate::context::{Context, Input};
 use crate::detect::{Beginning, beginning};
 use crate::http1::Http1;
+use crate::http2::{Http2, frame};
 use crate::protocol::{Ending, Fed, Protocol};
 use event::{Direction, Hole, Timestamp, Unparsed};
 
@@ -28,29 +29,39 @@ impl Undetected {
         if !fresh && !input.call_start {
             return self.raw(ctx, input);
         }
-        match beginning(input.bytes) {
+        let protocol = match beginning(input.bytes) {
             Beginning::Undecided if fresh && input.bytes.len() < ctx.options.head_limit => {
-                Fed::consumed(0)
+                return Fed::consumed(0);
             }
-            Beginning::Undecided | Beginning::Unknown => self.raw(ctx, input),
-            known => match self.protocol(known, input.dir) {
-                Some(protocol) => Fed { consumed: 0, becomes: Some(protocol) },
-                None => self.raw(ctx, input),
-            },
-        }
+            Beginning::Undecided | Beginning::Unknown => {
+                // The capture may have begun in the middle of a connection.
+                if !frame::is_likely_run(input.bytes) {
+                    return self.raw(ctx, input);
+                }
+                let mut http2 = Http2::midway(ctx.options.head_limit);
+                http2.lose(input.dir.reverse());
+                Protocol::Http2(Box::new(http2))
+            }
+            Beginning::Http1Request => self.http1(input.dir),
+            Beginning::Http1Response => self.http1(input.dir.reverse()),
+            Beginning::Http2Client => self.http2(ctx, input.dir, input.dir),
+            Beginning::Http2Server => self.http2(ctx, input.dir, input.dir.reverse()),
+        };
+        Fed { consumed: 0, becomes: Some(protocol) }
     }
 
-    fn protocol(&self, beginning: Beginning, dir: Direction) -> Option<Protocol> {
-        let other_fresh = self.fresh[dir.reverse() as usize];
-        match beginning {
-            Beginning::Http1Request => {
-                Some(Protocol::Http1(Box::new(Http1::new(dir, [true, other_fresh]))))
-            }
-            Beginning::Http1Response => {
-                Some(Protocol::Http1(Box::new(Http1::new(dir.reverse(), [other_fresh, true]))))
-            }
-            _ => None,
+    fn http1(&self, request_dir: Direction) -> Protocol {
+        let fresh = [request_dir, request_dir.reverse()].map(|dir| self.fresh[dir as usize]);
+        Protocol::Http1(Box::new(Http1::new(request_dir, fresh)))
+    }
+
+    /// `dir` is the direction whose beginning is at hand.
+    fn http2(&self, ctx: &Context<'_>, dir: Direction, client: Direction) -> Protocol {
+        let mut http2 = Http2::from_the_beginning(client, ctx.options.head_limit);
+        if !self.fresh[dir.reverse() as usize] {
+            http2.lose(dir.reverse());
         }
+        Protocol::Http2(Box::new(http2))
     }
 
     fn raw(&mut self, ctx: &mut Context<'_>, input: &Input<'_>) -> Fed {

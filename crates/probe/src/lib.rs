@@ -3,14 +3,13 @@
 //! All code that talks to the kernel through raw memory is in this crate. Each family of programs is
 //! a folder with its `.bpf.c`; `include/` holds what the programs and user space share.
 
-mod backlog;
 pub mod clock;
 mod error;
 pub mod features;
-mod priority;
+pub mod priority;
+mod queue;
 mod record;
 mod ring;
 pub mod tls;
 
 pub use error::Error;
-pub use priority::take_precedence;

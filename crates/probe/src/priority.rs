@@ -1,6 +1,17 @@
-//! Lets the reader of the rings run before the programs that fill them.
+//! Lets the threads that lose data when they wait run before the programs that produce it.
 
 use std::io;
+
+/// How urgent a thread's work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// Empties the rings: short work that must not wait.
+    Reader,
+    /// Works off a queue that is about to overflow.
+    Urgent,
+    /// Works off a queue that has room.
+    Calm,
+}
 
 /// `struct sched_attr` of linux/sched/types.h, in its first published size.
 #[repr(C)]
@@ -15,21 +26,41 @@ struct Attributes {
     period: u64,
 }
 
-/// Gives the calling thread the highest ordinary priority and short turns.
+/// Gives the calling thread the priority of its rank, as far as we may.
 ///
-/// A reader that waits for its turn loses what does not fit into the rings meanwhile. It stays an
-/// ordinary thread, though: a real-time one could lock others out of a CPU. From Linux 6.12 on, short
-/// turns let a waking thread interrupt one with longer turns; before, they mean nothing.
-pub fn take_precedence() -> io::Result<()> {
+/// Niceness alone does not do for the first two: it compares threads of one control group or session
+/// only, and a service has its own. The kernel keeps a share of each CPU for ordinary threads
+/// (`sched_rt_runtime_us`, and the fair server from Linux 6.8 on), and these threads only ever work
+/// off what the others produced.
+pub fn take(rank: Rank) {
+    let real_time = match rank {
+        Rank::Reader => Some(2),
+        Rank::Urgent => Some(1),
+        Rank::Calm => None,
+    };
+    let nice = -20;
+    if let Some(priority) = real_time
+        && set(libc::SCHED_RR, 0, priority).is_ok()
+    {
+        return;
+    }
+    // Without the right to this the thread goes on as it is.
+    let _ = set(libc::SCHED_OTHER, nice, 0);
+}
+
+fn set(policy: i32, nice: i32, priority: u32) -> io::Result<()> {
+    /// Nanoseconds of a turn: from Linux 6.12 on a thread that wakes for a short turn may interrupt
+    /// one in a longer turn; before, it means nothing.
     const TURN: u64 = 100_000;
-    const NICE: i32 = -20;
+    /// `SCHED_FLAG_RESET_ON_FORK`: what we start does not inherit it.
+    const RESET_ON_FORK: u64 = 1;
     let attributes = Attributes {
         size: size_of::<Attributes>() as u32,
-        policy: libc::SCHED_OTHER as u32,
-        flags: 0,
-        nice: NICE,
-        priority: 0,
-        runtime: TURN,
+        policy: policy as u32,
+        flags: RESET_ON_FORK,
+        nice,
+        priority,
+        runtime: if policy == libc::SCHED_OTHER { TURN } else { 0 },
         deadline: 0,
         period: 0,
     };

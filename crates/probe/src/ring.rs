@@ -123,11 +123,6 @@ impl Rings {
         self.each.iter().all(|ring| ring.produced() == ring.position)
     }
 
-    /// True if a ring is so full that reading it should go before everything else.
-    pub(crate) fn pressed(&self) -> bool {
-        self.each.iter().any(|ring| ring.produced() - ring.position > ring.mask / 4)
-    }
-
     /// Hands samples that are complete to `handle`, in the order of `time`, until there are no more
     /// or they come to `budget` bytes. Returns how many there were.
     pub(crate) fn drain(
@@ -212,6 +207,8 @@ pub(crate) struct Mapping {
 // SAFETY: the mapping is owned, and shared memory is only touched through atomics or, for samples, after
 // the kernel published them.
 unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `len` bytes of the map `fd` from `offset` on.

@@ -48,6 +48,12 @@ impl Fixture {
         self
     }
 
+    /// A function of another file, used here.
+    pub(crate) fn import(mut self, name: &str) -> Self {
+        self.symbols.push((name.to_owned(), 0, 0));
+        self
+    }
+
     /// Another name for the last function.
     pub(crate) fn alias(mut self, name: &str) -> Self {
         let (_, at, size) = self.symbols.last().unwrap().clone();
@@ -61,7 +67,7 @@ impl Fixture {
         let mut symbols = vec![0; 24];
         for (name, at, size) in &self.symbols {
             symbols.extend((strings.len() as u32).to_le_bytes());
-            symbols.extend([0x12, 0, 1, 0]);
+            symbols.extend([0x12, 0, u8::from(*at != 0), 0]);
             symbols.extend(at.to_le_bytes());
             symbols.extend(size.to_le_bytes());
             strings.extend(name.as_bytes());

@@ -17,6 +17,8 @@ mod fixture;
 mod image;
 mod layout;
 mod prefilter;
+#[cfg(test)]
+mod robustness;
 mod site;
 
 pub use analysis::{Analysis, analyze, analyze_with};

@@ -18,3 +18,29 @@ pub fn carries_tls(bytes: &[u8]) -> bool {
         BOTH.iter().all(|name| found.iter().any(|(of, _)| of == name))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+
+    #[test]
+    fn a_library_that_defines_both_is_found_without_section_headers() {
+        let fixture = Fixture::new()
+            .function("SSL_read", |a| a.ret().unwrap())
+            .function("SSL_write", |a| a.ret().unwrap());
+        assert!(carries_tls(&fixture.elf()));
+    }
+
+    #[test]
+    fn a_program_that_only_uses_them_is_not() {
+        let fixture = Fixture::new().import("SSL_read").import("SSL_write");
+        assert!(!carries_tls(&fixture.elf()));
+    }
+
+    #[test]
+    fn what_is_no_elf_file_is_not() {
+        assert!(!carries_tls(b""));
+        assert!(!carries_tls(b"#!/bin/sh\necho SSL_read SSL_write\n"));
+    }
+}

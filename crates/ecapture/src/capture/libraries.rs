@@ -97,9 +97,10 @@ impl Teller {
         let path = candidate.path.clone();
         self.tell(match analysis::plan(candidate, placement) {
             Ok(planned) if planned.functions.is_empty() => Finding::Refused(
-                path,
+                path.clone(),
                 anyhow::anyhow!(
-                    "none of its functions can be probed: {}",
+                    "{}: none of its functions can be probed: {}",
+                    path.display(),
                     planned.analysis.notes.join("; ")
                 ),
             ),
@@ -166,7 +167,7 @@ fn scan(finder: &mut Finder<Test>, pids: &[u32], placement: Placement, teller: &
     let processes = finder.scan_processes(scope);
     if processes.unreadable > 0 {
         teller.tell(Finding::Note(format!(
-            "{} processes could not be looked at for lack of rights (CAP_SYS_PTRACE)",
+            "processes that could not be looked at, for lack of rights: {} (see `ecapture doctor`)",
             processes.unreadable
         )));
     }

@@ -1,8 +1,8 @@
 //! `ecapture tls`: a capture from its start to its balance.
 //!
-//! One thread drains the kernel's rings, parses and writes: the rings are the queue, so whatever
-//! makes it wait shows as loss that the kernel counts, and nowhere else. A second thread finds
-//! libraries.
+//! This thread parses and writes. What it works off was copied out of the kernel's rings by the reader
+//! (in `probe`); if it is too slow for too long, the reader stops, the rings fill up and the kernel
+//! side counts what is lost. A third thread finds libraries.
 
 mod balance;
 mod libraries;
@@ -12,6 +12,7 @@ mod wait;
 
 use crate::analysis::Planned;
 use crate::child::{self, Child};
+use crate::log;
 use anyhow::{Context as _, bail};
 use balance::{Balance, FunctionReport, LibraryReport};
 use cli::{BtfMode, Format, TlsConfig};
@@ -30,23 +31,20 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wait::Waiter;
 
-/// How long the reader lets records come together before it looks again. It bounds both the delay
-/// of a record and the wake-ups per second.
-const NAP: Duration = Duration::from_millis(2);
 /// How often held messages are looked at, when there are any.
 const TICK: Duration = Duration::from_millis(100);
 /// A record may be in a ring this long after the time that it carries.
 const SETTLED: Duration = Duration::from_millis(50);
 /// Bytes that may wait in memory after a burst: what the socket buffers of a few dozen connections
 /// hold.
-const BACKLOG: usize = 128 << 20;
+const QUEUE: usize = 128 << 20;
 /// The exit status when something was lost and the user wanted to know.
 const LOST_SOMETHING: u8 = 3;
 
 /// Captures until told to stop.
 pub(crate) fn run(config: TlsConfig) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let signals = Signals::catch()?;
+    let signals = Signals::catch(config.capture.program.is_empty())?;
     let mut run = Run::start(&config, started)?;
     run.until_told(&config, &signals)?;
     run.finish(&config)
@@ -90,7 +88,7 @@ impl Run {
         };
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
-            backlog_bytes: BACKLOG,
+            queue_bytes: QUEUE,
             use_btf: use_btf(config.global.btf)?,
             pids,
             follow_children: child.is_some(),
@@ -113,9 +111,6 @@ impl Run {
         })
         .context("cannot start to search for libraries")?;
         let waiter = Waiter::new(&capture, &libraries)?;
-        if let Err(error) = probe::take_precedence() {
-            tracing::debug!("cannot raise the reader's priority: {error}");
-        }
         Ok(Self {
             started,
             child,
@@ -132,6 +127,9 @@ impl Run {
 
     fn until_told(&mut self, config: &TlsConfig, signals: &Signals) -> anyhow::Result<()> {
         self.waiter.add(signals.fd())?;
+        if config.capture.output.is_none() {
+            self.waiter.add_stdout();
+        }
         let mut asked = false;
         loop {
             let drained = self.drain();
@@ -166,15 +164,11 @@ impl Run {
                 }
                 _ => None,
             };
-            if drained.more {
-                continue;
-            }
-            if drained.records > 0 {
-                self.waiter.wait(Some(NAP))?;
-            } else if self.capture.prepare_sleep() {
+            if !drained.more {
                 let tick = self.flow.wants_tick().then_some(TICK);
-                self.waiter.wait([tick, left].into_iter().flatten().min())?;
-                self.capture.awake();
+                if !self.waiter.wait([tick, left].into_iter().flatten().min())? {
+                    return Ok(());
+                }
             }
         }
     }
@@ -190,15 +184,25 @@ impl Run {
         drained
     }
 
+    /// After the probes are gone: what is still under way.
+    fn drain_rest(&mut self) -> anyhow::Result<()> {
+        while !self.capture.is_drained() {
+            if self.drain().records == 0 {
+                self.waiter.wait(Some(SETTLED))?;
+            }
+        }
+        Ok(())
+    }
+
     fn take_findings(&mut self, config: &TlsConfig) -> anyhow::Result<()> {
         while let Some(finding) = self.libraries.take() {
             match finding {
                 Finding::Library(planned) => self.attach(*planned, config)?,
                 Finding::Refused(path, error) if config.libssl.contains(&path) => {
-                    return Err(error.context(format!("--libssl {}", path.display())));
+                    return Err(error.context("--libssl"));
                 }
-                Finding::Refused(path, error) => {
-                    tracing::warn!("not captured: {}: {error:#}", path.display());
+                Finding::Refused(_, error) => {
+                    tracing::warn!("not captured: {}", log::in_one_line(&error));
                 }
                 Finding::Note(note) => tracing::warn!("{note}"),
                 Finding::Searched => self.get_ready(config)?,
@@ -268,7 +272,7 @@ impl Run {
             child.go();
         }
         self.capture.detach();
-        while self.drain().more {}
+        self.drain_rest()?;
         self.flow.finish(&mut self.writer);
         self.writer.flush();
 
@@ -322,11 +326,7 @@ impl Run {
 }
 
 fn given(config: &TlsConfig) -> anyhow::Result<Vec<Candidate>> {
-    config
-        .libssl
-        .iter()
-        .map(|path| discover::given(path).with_context(|| format!("--libssl {}", path.display())))
-        .collect()
+    config.libssl.iter().map(|path| discover::given(path).context("--libssl")).collect()
 }
 
 /// The program after `--`, if it carries TLS itself: it runs from its own file at once.

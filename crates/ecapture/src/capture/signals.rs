@@ -3,10 +3,13 @@
 use anyhow::Context as _;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals as Iterator;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The signals that end a capture, and the end of a child.
 const CAUGHT: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD];
@@ -18,14 +21,24 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches them from now on.
-    pub(crate) fn catch() -> anyhow::Result<Self> {
+    /// Catches them from now on. With `end_at_second`, a second request to end is obeyed at once.
+    pub(crate) fn catch(end_at_second: bool) -> anyhow::Result<Self> {
         let what = "cannot catch signals";
         let (wake, write) = UnixStream::pair().context(what)?;
         wake.set_nonblocking(true).context(what)?;
         for signal in CAUGHT {
             signal_hook::low_level::pipe::register(signal, write.try_clone().context(what)?)
                 .context(what)?;
+        }
+        // Should writing be stuck because nobody reads what we write, the first signal is not seen.
+        // Then the second ends us without a balance; the kernel removes the probes.
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            if end_at_second {
+                flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))
+                    .context(what)?;
+            }
+            flag::register(signal, Arc::clone(&asked)).context(what)?;
         }
         let pending = RefCell::new(Iterator::new(CAUGHT).context(what)?);
         Ok(Self { pending, wake })

@@ -7,6 +7,10 @@ use rustix::event::{Timespec, epoll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+/// What an event is about.
+const OTHER: u64 = 0;
+const STDOUT: u64 = 1;
+
 /// Everything that a capture waits for.
 pub(crate) struct Waiter {
     epoll: OwnedFd,
@@ -16,33 +20,33 @@ impl Waiter {
     pub(crate) fn new(capture: &Capture, libraries: &Libraries) -> anyhow::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("cannot wait for events")?;
         let waiter = Self { epoll };
-        for fd in capture.fds() {
-            // The rings are readable most of the time; only a wake-up by the kernel side counts.
-            waiter.register(fd, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
-        }
+        waiter.add(capture.fd())?;
         waiter.add(libraries.fd())?;
         Ok(waiter)
     }
 
-    pub(crate) fn add(&self, fd: BorrowedFd<'_>) -> anyhow::Result<()> {
-        self.register(fd, epoll::EventFlags::IN)
+    /// Also wakes up when nobody reads standard output any more, if that can be known: it can of a
+    /// pipe or a socket.
+    pub(crate) fn add_stdout(&self) {
+        // No flags: errors and hang-ups are reported always.
+        let event = epoll::EventData::new_u64(STDOUT);
+        let flags = epoll::EventFlags::empty();
+        let _ = epoll::add(&self.epoll, std::io::stdout(), event, flags);
     }
 
-    fn register(&self, fd: BorrowedFd<'_>, flags: epoll::EventFlags) -> anyhow::Result<()> {
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(0), flags)
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>) -> anyhow::Result<()> {
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(OTHER), epoll::EventFlags::IN)
             .context("cannot wait for events")
     }
 
-    /// Returns when something happened or `limit` is over.
-    pub(crate) fn wait(&self, limit: Option<Duration>) -> anyhow::Result<()> {
+    /// Returns when something happened or `limit` is over. False: nobody reads standard output.
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> anyhow::Result<bool> {
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let mut events = Vec::with_capacity(16);
-        match epoll::wait(
-            self.epoll.as_fd(),
-            rustix::buffer::spare_capacity(&mut events),
-            limit.as_ref(),
-        ) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(16);
+        let spare = rustix::buffer::spare_capacity(&mut events);
+        match epoll::wait(self.epoll.as_fd(), spare, limit.as_ref()) {
+            Ok(_) => Ok(events.iter().all(|event| event.data.u64() != STDOUT)),
+            Err(rustix::io::Errno::INTR) => Ok(true),
             Err(error) => Err(error).context("cannot wait for events"),
         }
     }

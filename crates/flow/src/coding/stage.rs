@@ -93,10 +93,12 @@ impl Stage {
                 self.engine = Engine::Deflate(Box::new(inflate));
                 self.step(input, output)
             }
-            Engine::Deflate(_) if self.complete => Ok(Step { taken: input.len(), made: 0 }),
+            // What follows the end means nothing.
+            Engine::Deflate(_) | Engine::Brotli(_) if self.complete => {
+                Ok(Step { taken: input.len(), made: 0 })
+            }
             Engine::Deflate(inflate) => inflate_step(inflate, input, output, &mut self.complete)
                 .ok_or("the deflate data are malformed"),
-            Engine::Brotli(_) if self.complete => Ok(Step { taken: input.len(), made: 0 }),
             Engine::Brotli(state) => brotli_step(state, input, output, &mut self.complete)
                 .ok_or("the brotli data are malformed"),
             Engine::Zstd(decoder) => {

@@ -45,16 +45,16 @@ fn codings(names: &str) -> Codings {
 
 fn decode(names: &str, coded: &[u8], piece: usize) -> Result<Vec<u8>, &'static str> {
     let mut decoder = Decoder::new(&codings(names), FREE)?;
-    let mut decoded = Vec::new();
+    let mut text = Vec::new();
     for piece in coded.chunks(piece) {
         decoder
             .decode(piece, &mut |bytes| {
-                decoded.extend_from_slice(bytes);
+                text.extend_from_slice(bytes);
                 true
             })
             .map_err(|failure| failure.why)?;
     }
-    decoder.finish().map(|()| decoded)
+    decoder.finish().map(|()| text)
 }
 
 /// Codings by name, each with its way to make them.

@@ -44,6 +44,8 @@ mod tests {
     use super::*;
     use event::Field;
 
+    type Fields = &'static [(&'static str, &'static str)];
+
     fn fields(list: &[(&'static str, &'static str)]) -> Vec<Field<'static>> {
         list.iter()
             .map(|(name, value)| Field {
@@ -59,23 +61,23 @@ mod tests {
 
     #[test]
     fn a_request_without_length_has_no_body() {
-        let length = "Content-Length";
-        let transfer = "Transfer-Encoding";
-        let table: &[(&[(&str, &str)], Option<Framing>)] = &[
+        const LENGTH: &str = "Content-Length";
+        const TRANSFER: &str = "Transfer-Encoding";
+        let table: &[(Fields, Option<Framing>)] = &[
             (&[], Some(Framing::Length(0))),
-            (&[(length, "5")], Some(Framing::Length(5))),
-            (&[(length, "5, 5")], Some(Framing::Length(5))),
-            (&[(length, "5"), (length, "5")], Some(Framing::Length(5))),
-            (&[(length, "5"), (length, "6")], None),
-            (&[(length, "-1")], None),
-            (&[(length, "+1")], None),
-            (&[(length, "")], None),
-            (&[(length, "99999999999999999999")], None),
-            (&[(transfer, "chunked")], Some(chunked())),
-            (&[(transfer, "gzip, Chunked")], Some(chunked())),
-            (&[(transfer, "gzip"), (transfer, "chunked")], Some(chunked())),
-            (&[(transfer, "chunked"), (length, "5")], Some(chunked())),
-            (&[(transfer, "gzip")], None),
+            (&[(LENGTH, "5")], Some(Framing::Length(5))),
+            (&[(LENGTH, "5, 5")], Some(Framing::Length(5))),
+            (&[(LENGTH, "5"), (LENGTH, "5")], Some(Framing::Length(5))),
+            (&[(LENGTH, "5"), (LENGTH, "6")], None),
+            (&[(LENGTH, "-1")], None),
+            (&[(LENGTH, "+1")], None),
+            (&[(LENGTH, "")], None),
+            (&[(LENGTH, "99999999999999999999")], None),
+            (&[(TRANSFER, "chunked")], Some(chunked())),
+            (&[(TRANSFER, "gzip, Chunked")], Some(chunked())),
+            (&[(TRANSFER, "gzip"), (TRANSFER, "chunked")], Some(chunked())),
+            (&[(TRANSFER, "chunked"), (LENGTH, "5")], Some(chunked())),
+            (&[(TRANSFER, "gzip")], None),
         ];
         for (list, expected) in table {
             let fields = fields(list);
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_response_without_length_ends_with_the_connection() {
-        let table: &[(u16, bool, &[(&str, &str)], Framing)] = &[
+        let table: &[(u16, bool, Fields, Framing)] = &[
             (200, false, &[], Framing::UntilClose),
             (200, false, &[("content-length", "7")], Framing::Length(7)),
             (200, true, &[("content-length", "7")], Framing::Length(0)),

@@ -4,7 +4,7 @@ use super::{Meta, Presentation, expansion};
 use crate::coding::{Codings, Decoder};
 use crate::context::{Context, Mark};
 use crate::sse::EventStream;
-use event::{BodyCoding, BodyPart, Content, Field, Hole, ServerSentEvent};
+use event::{BodyCoding, BodyPart, Content, Field, ServerSentEvent};
 use std::fmt;
 
 /// What is remembered between the parts.
@@ -58,11 +58,11 @@ impl Following {
             self.show(ctx, meta, codings, mark, bytes);
             return;
         };
-        let decoded = decoder.decode(bytes, &mut |bytes| {
+        let result = decoder.decode(bytes, &mut |bytes| {
             self.show(ctx, meta, codings, mark, bytes);
             true
         });
-        match decoded {
+        match result {
             Ok(()) => self.decoder = Some(decoder),
             Err(failure) => {
                 self.end_events(ctx, meta, codings, mark);
@@ -73,19 +73,19 @@ impl Following {
         }
     }
 
-    pub(super) fn hole(
+    /// Goes on without so many bytes of the body as transferred.
+    pub(super) fn damage(
         &mut self,
         ctx: &mut Context<'_>,
         meta: &Meta,
         codings: &Codings,
-        hole: &Hole,
+        len: u64,
     ) {
-        let mark = Mark { ts: hole.ts, tid: hole.tid };
-        self.end_events(ctx, meta, codings, mark);
+        self.end_events(ctx, meta, codings, meta.mark);
         if self.decoder.take().is_some() {
             self.encoded = Some("a part of the body is missing before this");
         }
-        self.offset = self.offset.saturating_add(hole.len);
+        self.offset = self.offset.saturating_add(len);
         self.cut = Some("a part of the body is missing");
     }
 

@@ -1,6 +1,6 @@
 //! HTTP/1.x as a user would see it.
 
-use crate::support::{Message, Play, Shown, play, text};
+use crate::support::{Message, Part, Play, Shown, play, text};
 use event::Direction::{Recv, Send};
 use event::{BodyCoding, Completeness, HoleCause, Unparsed};
 use flow::Options;
@@ -18,7 +18,7 @@ fn parts(shown: &[Shown]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     let mut ended = false;
     for shown in shown {
-        if let Shown::Part { offset, bytes, last, .. } = shown {
+        if let Shown::Part(Part { offset, bytes, last, .. }) = shown {
             assert_eq!(*offset, body.len() as u64);
             body.extend_from_slice(bytes);
             ended |= *last;
@@ -174,7 +174,7 @@ fn a_message_is_shown_by_the_first_tick_after_it_became_old() {
     assert!(!play.flow.wants_tick());
     play.recv("c");
     assert!(
-        matches!(&play.take()[..], [Shown::Part { bytes, offset: 2, .. }, Shown::Part { last: true, .. }] if bytes == b"c")
+        matches!(&play.take()[..], [Shown::Part(Part { bytes, offset: 2, .. }), Shown::Part(Part { last: true, .. })] if bytes == b"c")
     );
 }
 
@@ -190,14 +190,14 @@ fn a_hole_inside_a_body_leaves_the_stream_in_step() {
         .map(|shown| match shown {
             Shown::Message(m) if m.completeness == Completeness::BodyFollows => "head",
             Shown::Message(_) => "message",
-            Shown::Part { truncated: Some(_), last: true, .. } => "truncated",
-            Shown::Part { .. } => "part",
+            Shown::Part(Part { truncated: Some(_), last: true, .. }) => "truncated",
+            Shown::Part(Part { .. }) => "part",
             Shown::Hole { offset: 41, len: 3, .. } => "hole",
             _ => "?",
         })
         .collect();
     assert_eq!(kinds, ["head", "part", "hole", "part", "truncated", "message"]);
-    assert!(matches!(&shown[3], Shown::Part { offset: 6, bytes, .. } if bytes == b"ghi"));
+    assert!(matches!(&shown[3], Shown::Part(Part { offset: 6, bytes, .. }) if bytes == b"ghi"));
     play.close();
     play.balance();
 }
@@ -347,7 +347,7 @@ fn a_tunnel_is_looked_into() {
 #[test]
 fn many_header_fields_are_kept() {
     let mut head = "GET / HTTP/1.1\r\n".to_owned();
-    (0..500).for_each(|n| head.push_str(&format!("X-{n}: {n}\r\n")));
+    head.extend((0..500).map(|n| format!("X-{n}: {n}\r\n")));
     let mut play = play();
     play.send(format!("{head}\r\n"));
     assert_eq!(play.take_message().headers.len(), 500);
@@ -384,7 +384,7 @@ fn server_sent_events_are_shown_one_by_one() {
     play.close();
     let shown = play.take();
     assert!(
-        matches!(&shown[..], [Shown::Part { bytes, .. }, Shown::Part { last: true, .. }] if bytes == b"data: unfinished")
+        matches!(&shown[..], [Shown::Part(Part { bytes, .. }), Shown::Part(Part { last: true, .. })] if bytes == b"data: unfinished")
     );
     play.balance();
 }

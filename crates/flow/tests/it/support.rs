@@ -19,17 +19,7 @@ pub(crate) enum Shown {
         unparsed: Option<Unparsed>,
     },
     Message(Message),
-    Part {
-        exchange: u64,
-        stream: Option<u32>,
-        of_request: bool,
-        offset: u64,
-        bytes: Vec<u8>,
-        last: bool,
-        trailers: Vec<(String, String)>,
-        coding: BodyCoding,
-        truncated: Option<&'static str>,
-    },
+    Part(Part),
     WebSocket {
         dir: Direction,
         kind: &'static str,
@@ -49,6 +39,19 @@ pub(crate) enum Shown {
         len: u64,
         cause: HoleCause,
     },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) exchange: u64,
+    pub(crate) stream: Option<u32>,
+    pub(crate) of_request: bool,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) last: bool,
+    pub(crate) trailers: Vec<(String, String)>,
+    pub(crate) coding: BodyCoding,
+    pub(crate) truncated: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +118,7 @@ pub(crate) fn own(record: &Record<'_>) -> Shown {
                 completeness: http.completeness,
             })
         }
-        Content::BodyPart(part) => Shown::Part {
+        Content::BodyPart(part) => Shown::Part(Part {
             exchange: part.exchange,
             stream: part.stream,
             of_request: part.of_request,
@@ -125,7 +128,7 @@ pub(crate) fn own(record: &Record<'_>) -> Shown {
             trailers: owned_fields(part.trailers),
             coding: part.coding.clone(),
             truncated: part.truncated,
-        },
+        }),
         Content::WebSocket(message) => Shown::WebSocket {
             dir,
             kind: message.kind.as_str(),

@@ -113,7 +113,9 @@ impl Capture {
                         Exit::None => {}
                         Exit::Uretprobe => returns.push(function.entry, cookie),
                         Exit::Sites(sites) => {
-                            sites.iter().for_each(|site| exits.push(*site, cookie));
+                            for site in sites {
+                                exits.push(*site, cookie);
+                            }
                         }
                     }
                 }

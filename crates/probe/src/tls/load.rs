@@ -1,17 +1,20 @@
 //! Puts the programs and maps into the kernel.
 
 use super::decode::Decoder;
+use super::reader::Reader;
 use super::{Capture, Options};
-use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features;
+use crate::priority::{self, Rank};
+use crate::queue::Queue;
 use crate::record::{Configuration, MAX_FUNCTIONS, STAT_SLOTS, counter};
 use crate::ring::{Mapping, Rings, page_size};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
 use libbpf_rs::{ProgramAttachType, libbpf_sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 const WITH_BTF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tls.bpf.o"));
 const WITHOUT_BTF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tls_without_btf.bpf.o"));
@@ -52,7 +55,10 @@ impl Capture {
         let object = open.load().map_err(|source| Error::Load { source })?;
 
         let rings = make_rings(&object, ring_count, ring_size)?;
-        let shared = map_shared(&object)?;
+        let shared = Arc::new(map_shared(&object)?);
+        let queue = Arc::new(Queue::new(options.queue_bytes).map_err(Error::Wait)?);
+        let reader = Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue))?;
+        priority::take(Rank::Calm);
         let connections = object
             .maps()
             .find(|map| map.name() == "connections")
@@ -64,8 +70,9 @@ impl Capture {
         let mut capture = Self {
             links: Vec::new(),
             object,
-            rings,
-            backlog: Backlog::new(options.backlog_bytes),
+            reader,
+            queue,
+            rank: Rank::Calm,
             shared,
             decoder: Decoder::new(Clock::new()),
             connections,

@@ -7,18 +7,19 @@
 mod attach;
 mod decode;
 mod load;
+mod reader;
 mod tally;
 
-use crate::backlog::Backlog;
 use crate::error::Error;
-use crate::record;
-use crate::ring::{Mapping, Rings};
+use crate::priority::{self, Rank};
+use crate::queue::Queue;
+use crate::ring::Mapping;
 use decode::Decoder;
 use event::{Event, Library, Timestamp};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object};
+use reader::Reader;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 pub use attach::{Exit, Function, Operation, ResultStyle};
 pub use tally::Tally;
@@ -29,7 +30,7 @@ pub struct Options {
     /// Ring buffer bytes for each CPU; rounded up to a power of two.
     pub ring_bytes: usize,
     /// Bytes that may wait in memory when the rings fill faster than records are handled.
-    pub backlog_bytes: usize,
+    pub queue_bytes: usize,
     /// Use the kernel's type information (addresses of sockets, children, process ends).
     pub use_btf: bool,
     /// Only these processes. More can be added later.
@@ -53,10 +54,8 @@ pub struct Layout {
     pub bio_num: Option<u32>,
 }
 
-/// Between steps of this many bytes, [`Capture::drain`] looks after the rings.
-const STEP: usize = 256 << 10;
-/// After so many steps it returns.
-const STEPS: usize = 32;
+/// [`Capture::drain`] returns after so many blocks of the queue.
+const BLOCKS: usize = 8;
 
 /// What [`Capture::drain`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +70,10 @@ pub struct Drained {
 pub struct Capture {
     links: Vec<Link>,
     object: Object,
-    rings: Rings,
-    backlog: Backlog,
-    shared: Mapping,
+    reader: Reader,
+    queue: Arc<Queue>,
+    rank: Rank,
+    shared: Arc<Mapping>,
     decoder: Decoder,
     connections: MapHandle,
     libraries: Vec<Arc<Library>>,
@@ -102,61 +102,32 @@ impl Capture {
             .map_err(|source| Error::Map { map: "pids", source })
     }
 
-    /// The descriptors on which the kernel wakes the reader. Wait for them edge-triggered: between
-    /// wake-ups they are readable all the time.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.rings.fds()
+    /// Becomes readable when there is something to [`drain`](Self::drain).
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.queue.filled()
     }
 
-    /// Hands out what is complete in the rings, in order, for a bounded time.
+    /// Hands out what was read, in order, for a bounded time.
     pub fn drain(&mut self, mut handle: impl FnMut(Event<'_>)) -> Drained {
-        let Self { rings, backlog, decoder, libraries, connections, .. } = self;
-        let mut decode = |sample: &[u8]| {
-            decoder.decode(sample, libraries, connections, &mut handle);
-        };
+        let Self { queue, decoder, libraries, connections, rank, .. } = self;
         let mut drained = Drained { records: 0, more: true };
-        for _ in 0..STEPS {
-            if rings.pressed() {
-                rings.drain(backlog.room(), record::time, |sample| {
-                    backlog.push(record::used(sample));
-                });
-            }
-            let records = if backlog.is_empty() {
-                rings.drain(STEP, record::time, &mut decode)
-            } else {
-                backlog.take(STEP, &mut decode)
-            };
-            drained.records += records;
-            if records == 0 {
+        for _ in 0..BLOCKS {
+            let Some((block, urgent)) = queue.pop() else {
                 drained.more = false;
                 break;
+            };
+            let wanted = if urgent { Rank::Urgent } else { Rank::Calm };
+            if *rank != wanted {
+                *rank = wanted;
+                priority::take(wanted);
             }
+            drained.records += block.len();
+            for sample in block.samples() {
+                decoder.decode(sample, libraries, connections, &mut handle);
+            }
+            queue.recycle(block);
         }
         drained
-    }
-
-    /// Says that the reader is about to sleep until the next record. False if there is something to
-    /// read already.
-    pub fn prepare_sleep(&self) -> bool {
-        self.set_asleep(1);
-        // Pairs with the barrier between a program's reservation and its look at the flag.
-        fence(Ordering::SeqCst);
-        if self.rings.is_empty() && self.backlog.is_empty() {
-            return true;
-        }
-        self.set_asleep(0);
-        false
-    }
-
-    /// Says that the reader is up again: records no longer wake it one by one.
-    pub fn awake(&self) {
-        self.set_asleep(0);
-    }
-
-    fn set_asleep(&self, value: u32) {
-        if let Some(flag) = self.shared.u32_at(0) {
-            flag.store(value, Ordering::SeqCst);
-        }
     }
 
     /// The time of day at `ktime` nanoseconds of the kernel's monotonic clock.
@@ -180,10 +151,17 @@ impl Capture {
             .collect()
     }
 
-    /// Removes every probe; what was captured before can still be drained.
+    /// Removes every probe. What was captured before is still to be drained, until
+    /// [`is_drained`](Self::is_drained).
     pub fn detach(&mut self) {
         // Latest first: exits before entries, as an exit whose entry was not seen counts as a loss.
         while self.links.pop().is_some() {}
+        self.reader.stop();
+    }
+
+    /// True if nothing will come any more after [`detach`](Self::detach).
+    pub fn is_drained(&self) -> bool {
+        self.reader.has_stopped() && self.queue.is_empty()
     }
 
     fn map(&self, name: &'static str) -> Result<libbpf_rs::Map<'_>, Error> {

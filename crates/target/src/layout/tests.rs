@@ -138,7 +138,9 @@ fn int(offset: i32) -> impl Fn(&mut CodeAssembler) {
     }
 }
 
-fn bio(functions: &[(&str, &dyn Fn(&mut CodeAssembler))]) -> Option<BioLayout> {
+type Accessor<'a> = (&'a str, &'a dyn Fn(&mut CodeAssembler));
+
+fn bio(functions: &[Accessor<'_>]) -> Option<BioLayout> {
     let fixture = functions
         .iter()
         .fold(Fixture::new(), |fixture, (name, body)| fixture.function(name, |a| body(a)));
@@ -171,7 +173,7 @@ fn openssl_1_0_2_has_other_neighbours() {
 #[test]
 fn neighbours_that_disagree_are_not_believed() {
     assert_eq!(bio(&[("BIO_get_shutdown", &int(0x2c)), ("BIO_get_data", &load(0x48))]), None);
-    let disagreeing: [(&str, &dyn Fn(&mut CodeAssembler)); 3] = [
+    let disagreeing: [Accessor<'_>; 3] = [
         ("BIO_get_shutdown", &int(0x2c)),
         ("BIO_get_retry_reason", &int(0x30)),
         ("BIO_get_data", &load(0x40)),

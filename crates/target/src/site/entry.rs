@@ -70,6 +70,15 @@ pub(crate) fn first_instruction(image: &Image<'_>, start: u64) -> Option<(u64, b
     plain
 }
 
+/// The first instruction of a function that is not a 5-byte `nop`.
+pub(crate) fn not_five_byte_nop(image: &Image<'_>, start: u64) -> Option<u64> {
+    let decoded = decode_one(&image.elf, start)?;
+    if decoded.bytes == FIVE_BYTE_NOP {
+        return first_instruction(image, decoded.instruction.next_ip()).map(|(at, _)| at);
+    }
+    Some(start)
+}
+
 const FIVE_BYTE_NOP: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
 
 /// No direct branch, in the function or in the parts of it that lie elsewhere, lands between the

@@ -4,11 +4,13 @@
 mod entry;
 mod exit;
 mod inner;
+mod options;
+mod place;
 mod plan;
 mod planner;
 
+pub use options::{Options, Placement};
 pub use plan::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
-pub use planner::{Options, Placement};
 
 pub(crate) use inner::Wrapper;
 pub(crate) use planner::Planner;

@@ -1,34 +1,14 @@
-//! Chooses a placement for every function of the interface that the file defines.
+//! Which functions to probe: the internal ones behind several exported ones first, then each
+//! exported one whose calls are not seen there.
 
-use super::entry::{entry_site, first_instruction};
-use super::exit::{Settled, exit_sites, ret_sites};
+use super::entry::first_instruction;
 use super::inner::{Inner, goes_through, mentions, shared_inner};
-use super::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
+use super::place::Placer;
+use super::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle};
 use crate::api::{self, BUILT_ON, FUNCTIONS, LAYERED_ON, WRAPPERS};
-use crate::code::{self, Function, decode_one};
+use crate::code;
 use crate::elf::{Machine, Symbol};
 use crate::image::Image;
-
-/// Which placements the planner may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Placement {
-    /// The cheapest one that is provably right.
-    #[default]
-    Auto,
-    /// Symbol entry and return probe on every exported function: the plain placement, to
-    /// compare with. Calls that such a function makes of another one are seen too.
-    Entry,
-}
-
-/// What the caller knows about the kernel and the targets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// See [`Placement`].
-    pub placement: Placement,
-    /// Use no return probe: this kernel's `uretprobe` system call is killed by the seccomp
-    /// filters of some targets (Linux 6.11 to 6.12.13, 6.13.0 to 6.13.2).
-    pub avoid_uretprobe: bool,
-}
 
 /// Plans all functions of one file.
 pub(crate) struct Planner<'i, 'a> {
@@ -39,14 +19,6 @@ pub(crate) struct Planner<'i, 'a> {
     bases: Vec<(&'static str, &'static str)>,
     plans: Vec<FunctionPlan>,
     notes: Vec<String>,
-}
-
-/// Entry and exit of a function, before it is named.
-struct Placed {
-    entry: Site,
-    exit: Exit,
-    placement: PlacementKind,
-    why: String,
 }
 
 impl<'i, 'a> Planner<'i, 'a> {
@@ -74,6 +46,10 @@ impl<'i, 'a> Planner<'i, 'a> {
             }
         }
         (self.plans, self.notes)
+    }
+
+    fn placer(&self) -> Placer<'i, 'a> {
+        Placer { image: self.image, options: self.options }
     }
 
     /// The internal function behind all wrappers of `op`, if there is one.
@@ -110,7 +86,7 @@ impl<'i, 'a> Planner<'i, 'a> {
         if !emulated {
             return Err(format!("its first instruction at {at:#x} is not emulated"));
         }
-        let entry = self.site(at).ok_or_else(|| format!("no code at {at:#x}"))?;
+        let entry = self.placer().site(at).ok_or_else(|| format!("no code at {at:#x}"))?;
         let mut covers: Vec<String> = inner.covers.iter().map(|name| (*name).to_owned()).collect();
         let wrappers = covers.join(", ");
         for name in inner.covers.iter().flat_map(|name| self.covered_by(name)) {
@@ -181,9 +157,9 @@ impl<'i, 'a> Planner<'i, 'a> {
 
     fn plan_exported(&mut self, function: &api::Function, symbol: &Symbol) {
         let placed = if self.plain {
-            self.place_plain(function, symbol)
+            self.placer().place_plain(function, symbol)
         } else {
-            self.place_exported(function, symbol)
+            self.placer().place_exported(function, symbol)
         };
         match placed {
             Ok(placed) => {
@@ -208,167 +184,6 @@ impl<'i, 'a> Planner<'i, 'a> {
                 self.notes.push(format!("{names}: not probed: {reason}"));
             }
         }
-    }
-
-    fn place_plain(&self, function: &api::Function, symbol: &Symbol) -> Result<Placed, String> {
-        let entry = self.site(symbol.vaddr).ok_or("its symbol points at no code of the file")?;
-        let watched = function.result != ResultStyle::None;
-        Ok(Placed {
-            entry,
-            exit: if watched { Exit::Uretprobe } else { Exit::NotNeeded },
-            placement: if watched {
-                PlacementKind::EntryUretprobe
-            } else {
-                PlacementKind::EntryOnly
-            },
-            why: match (self.options.placement, self.image.elf.machine) {
-                (Placement::Entry, _) => "the plain placement was asked for".to_owned(),
-                (_, Machine::Aarch64) => {
-                    "AArch64 gets the plain placement: the symbol entry".to_owned()
-                }
-                (_, Machine::X86_64) => "the symbol entry".to_owned(),
-            },
-        })
-    }
-
-    fn place_exported(&self, function: &api::Function, symbol: &Symbol) -> Result<Placed, String> {
-        let (at, emulated) = first_instruction(self.image, symbol.vaddr)
-            .ok_or("its symbol points at no code of the file")?;
-        let first = self.site(at).ok_or("its symbol points at no code of the file")?;
-        if function.result == ResultStyle::None {
-            return Ok(self.place_entry_only(function, symbol, first));
-        }
-        if emulated && !self.options.avoid_uretprobe {
-            let why = format!(
-                "begins with an emulated {}, where a return probe is allowed",
-                first.instruction
-            );
-            return Ok(Placed {
-                entry: first,
-                exit: Exit::Uretprobe,
-                placement: PlacementKind::EntryUretprobe,
-                why,
-            });
-        }
-        let decoded = Function::decode(self.image, symbol.vaddr, symbol.size);
-        let no_jumps = match decoded
-            .as_ref()
-            .map_err(ToString::to_string)
-            .and_then(|decoded| self.place_jumps(function, decoded))
-        {
-            Ok(placed) => return Ok(placed),
-            Err(reason) => reason,
-        };
-        if !self.options.avoid_uretprobe {
-            return Ok(Placed {
-                entry: first,
-                exit: Exit::Uretprobe,
-                placement: PlacementKind::EntryUretprobe,
-                why: format!("entry and return probe, because: {no_jumps}"),
-            });
-        }
-        let decoded =
-            decoded.map_err(|reason| format!("return probes are to be avoided, and {reason}"))?;
-        let rets = ret_sites(&decoded)
-            .map_err(|reason| format!("return probes are to be avoided, and {reason}"))?;
-        // A `ret` can't come before the entry site: the way to it is a straight line.
-        let entry = match entry_site(self.image, &decoded, function.arguments) {
-            Ok(index) => self.site_of(&decoded, index)?,
-            Err(_) => first,
-        };
-        Ok(Placed {
-            entry,
-            exit: Exit::Sites(self.sites(&decoded, &rets)?),
-            placement: PlacementKind::EntryRetSites,
-            why: format!(
-                "entry and each ret, because return probes are to be avoided, and: {no_jumps}"
-            ),
-        })
-    }
-
-    fn place_entry_only(&self, function: &api::Function, symbol: &Symbol, first: Site) -> Placed {
-        let site = Function::decode(self.image, symbol.vaddr, symbol.size)
-            .map_err(|reason| reason.to_string())
-            .and_then(|decoded| {
-                let index = entry_site(self.image, &decoded, function.arguments)
-                    .map_err(|reason| reason.to_string())?;
-                self.site_of(&decoded, index)
-            });
-        let (entry, why) = match site {
-            Ok(site) => {
-                let offset = site.vaddr - symbol.vaddr;
-                let why = format!("+{offset:#x} is the first emulated instruction, arguments live");
-                (site, why)
-            }
-            Err(reason) => (first, format!("the symbol entry, because: {reason}")),
-        };
-        Placed { entry, exit: Exit::NotNeeded, placement: PlacementKind::EntryOnly, why }
-    }
-
-    fn place_jumps(
-        &self,
-        function: &api::Function,
-        decoded: &Function<'_>,
-    ) -> Result<Placed, String> {
-        let entry = entry_site(self.image, decoded, function.arguments)
-            .map_err(|reason| format!("no entry site: {reason}"))?;
-        let settled = match function.result {
-            ResultStyle::OutParam { .. } => Settled::ReturnValueAndMemory,
-            _ => Settled::ReturnValue,
-        };
-        let exits =
-            exit_sites(decoded, settled).map_err(|reason| format!("no exit sites: {reason}"))?;
-        if exits.iter().any(|&exit| exit <= entry) {
-            return Err("no exit sites: one would be the entry site".to_owned());
-        }
-        let site = self.site_of(decoded, entry)?;
-        let sites = self.sites(decoded, &exits)?;
-        let why = format!(
-            "every call passes {} at +{:#x} once with the arguments live, and {} before it \
-             returns, with the return value in %rax",
-            site.instruction,
-            site.vaddr - decoded.start,
-            sites
-                .iter()
-                .map(|exit| format!("{} at +{:#x}", exit.instruction, exit.vaddr - decoded.start))
-                .collect::<Vec<_>>()
-                .join(" or "),
-        );
-        Ok(Placed {
-            entry: site,
-            exit: Exit::Sites(sites),
-            placement: PlacementKind::JumpSites,
-            why,
-        })
-    }
-
-    fn sites(&self, decoded: &Function<'_>, indices: &[usize]) -> Result<Vec<Site>, String> {
-        indices.iter().map(|&index| self.site_of(decoded, index)).collect()
-    }
-
-    fn site_of(&self, decoded: &Function<'_>, index: usize) -> Result<Site, String> {
-        decoded
-            .instructions
-            .get(index)
-            .and_then(|decoded| self.site(decoded.instruction.ip()))
-            .ok_or_else(|| "a site lies outside the file".to_owned())
-    }
-
-    fn site(&self, vaddr: u64) -> Option<Site> {
-        let file_offset = self.image.elf.file_offset(vaddr)?;
-        let bytes = self.image.elf.code_at(vaddr)?;
-        if self.image.elf.machine != Machine::X86_64 {
-            let word = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
-            let instruction = format!(".inst {word:#010x}");
-            return Some(Site { file_offset, vaddr, instruction, emulated: false });
-        }
-        let decoded = decode_one(&self.image.elf, vaddr)?;
-        Some(Site {
-            file_offset,
-            vaddr,
-            instruction: code::text(&decoded.instruction),
-            emulated: code::is_emulated(decoded.bytes),
-        })
     }
 }
 

@@ -45,14 +45,19 @@ fn each_return_gets_its_own_site() {
 fn a_result_written_after_the_last_emulated_instruction_forbids_exit_sites() {
     let fixture = || {
         read(|a| {
-            let mut out = a.create_label();
+            let (mut out, mut smashed) = (a.create_label(), a.create_label());
             a.sub(rsp, 8).unwrap();
             a.test(edx, edx).unwrap();
             a.js(out).unwrap();
+            a.xor(eax, eax).unwrap();
             a.set_label(&mut out).unwrap();
+            a.cmp(rcx, rdx).unwrap();
+            a.jne(smashed).unwrap();
             a.add(rsp, 8).unwrap();
             a.mov(eax, edx).unwrap();
             a.ret().unwrap();
+            a.set_label(&mut smashed).unwrap();
+            a.call(FAIL).unwrap();
         })
     };
     let analysis = plan(&fixture());
@@ -63,6 +68,26 @@ fn a_result_written_after_the_last_emulated_instruction_forbids_exit_sites() {
     assert_eq!(chosen.placement, EntryRetSites);
     assert_eq!(exit_instructions(chosen), ["ret"]);
     assert!(chosen.entry.emulated, "the js is still the cheapest entry");
+}
+
+#[test]
+fn a_call_is_emulated_but_no_exit_site() {
+    let fixture = base();
+    let other = fixture.next() + 0x1000;
+    let fixture = fixture
+        .function("SSL_read", move |a| {
+            let mut out = a.create_label();
+            a.sub(rsp, 8).unwrap();
+            a.test(edx, edx).unwrap();
+            a.js(out).unwrap();
+            a.mov(eax, 1).unwrap();
+            a.set_label(&mut out).unwrap();
+            a.call(other).unwrap();
+            a.add(rsp, 8).unwrap();
+            a.ret().unwrap();
+        })
+        .internal(|a| a.ret().unwrap());
+    assert_eq!(of(&plan(&fixture), "SSL_read").placement, EntryUretprobe);
 }
 
 #[test]

@@ -8,9 +8,11 @@ use crate::{PlacementKind, ResultStyle};
 struct Shape {
     /// `SSL_read` returns the slot's content whatever the call returned.
     unconditional: bool,
+    /// `SSL_read` returns the result itself for some lengths, also when it is > 0.
+    raw: bool,
     /// The `_ex` form passes buf and num the other way round.
     swapped: bool,
-    /// The `_ex` form calls twice.
+    /// The `_ex` form may call again.
     twice: bool,
     /// The internal function begins with an instruction that isn't emulated.
     stepped: bool,
@@ -18,8 +20,14 @@ struct Shape {
     peeks: bool,
 }
 
-const GOOD: Shape =
-    Shape { unconditional: false, swapped: false, twice: false, stepped: false, peeks: false };
+const GOOD: Shape = Shape {
+    unconditional: false,
+    raw: false,
+    swapped: false,
+    twice: false,
+    stepped: false,
+    peeks: false,
+};
 
 fn inner(a: &mut CodeAssembler, stepped: bool) {
     if stepped {
@@ -34,14 +42,18 @@ fn inner(a: &mut CodeAssembler, stepped: bool) {
 }
 
 /// `int ret = inner(ssl, buf, num, &done); return ret > 0 ? (int)done : ret;`
-fn counting(a: &mut CodeAssembler, target: u64, unconditional: bool) {
+fn counting(a: &mut CodeAssembler, target: u64, shape: Shape) {
     protected(a, |a| {
         let mut failed = a.create_label();
         a.mov(rcx, rsp).unwrap();
         a.movsxd(rdx, edx).unwrap();
         a.call(target).unwrap();
+        if shape.raw {
+            a.cmp(dword_ptr(rsp), 7).unwrap();
+            a.je(failed).unwrap();
+        }
         a.test(eax, eax).unwrap();
-        if !unconditional {
+        if !shape.unconditional {
             a.jle(failed).unwrap();
         }
         a.mov(eax, dword_ptr(rsp)).unwrap();
@@ -58,7 +70,11 @@ fn extended(a: &mut CodeAssembler, target: u64, shape: Shape) {
     }
     a.call(target).unwrap();
     if shape.twice {
+        let mut done = a.create_label();
+        a.cmp(eax, -2).unwrap();
+        a.jne(done).unwrap();
         a.call(target).unwrap();
+        a.set_label(&mut done).unwrap();
     }
     a.xor(edx, edx).unwrap();
     a.test(eax, eax).unwrap();
@@ -72,7 +88,7 @@ fn library(shape: Shape) -> (u64, Fixture) {
     let target = fixture.next();
     let fixture = fixture
         .internal(|a| inner(a, shape.stepped))
-        .function("SSL_read", |a| counting(a, target, shape.unconditional))
+        .function("SSL_read", |a| counting(a, target, shape))
         .function("SSL_read_ex", |a| extended(a, target, shape))
         .function("SSL_peek", |a| {
             a.sub(rsp, 8).unwrap();
@@ -121,6 +137,11 @@ fn a_wrapper_that_calls_twice_spoils_it() {
 #[test]
 fn a_count_returned_whatever_the_result_spoils_it() {
     rejected(Shape { unconditional: true, ..GOOD }, "SSL_read isn't shown");
+}
+
+#[test]
+fn a_positive_result_returned_as_it_is_spoils_it() {
+    rejected(Shape { raw: true, ..GOOD }, "SSL_read isn't shown");
 }
 
 #[test]

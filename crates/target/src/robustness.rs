@@ -1,0 +1,106 @@
+//! Hostile files: whatever the bytes, no panic, and an answer in bounded time.
+
+use crate::fixture::Fixture;
+use crate::{Options, Placement, analyze_with, carries_tls, libcrypto_layout, version_string};
+use iced_x86::code_asm::{CodeAssembler, *};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::time::{Duration, Instant};
+
+/// A library with something for every part of the analysis.
+fn library() -> Vec<u8> {
+    let wrapper = |a: &mut CodeAssembler| {
+        let mut out = a.create_label();
+        a.endbr64().unwrap();
+        a.sub(rsp, 0x18).unwrap();
+        a.test(edx, edx).unwrap();
+        a.js(out).unwrap();
+        a.mov(rcx, rsp).unwrap();
+        a.call(0x1000).unwrap();
+        a.test(eax, eax).unwrap();
+        a.jle(out).unwrap();
+        a.mov(eax, dword_ptr(rsp)).unwrap();
+        a.set_label(&mut out).unwrap();
+        a.add(rsp, 0x18).unwrap();
+        a.ret().unwrap();
+    };
+    let accessor = |a: &mut CodeAssembler| {
+        a.mov(rax, qword_ptr(rdi + 0x10)).unwrap();
+        a.ret().unwrap();
+    };
+    ["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex2", "SSL_peek", "SSL_free"]
+        .into_iter()
+        .fold(Fixture::new(), |fixture, name| fixture.function(name, wrapper))
+        .function("SSL_get_rbio", accessor)
+        .function("SSL_get_wbio", accessor)
+        .function("BIO_get_shutdown", accessor)
+        .function("BIO_get_data", accessor)
+        .elf()
+}
+
+fn analyse_everything(bytes: &[u8]) {
+    let start = Instant::now();
+    let _ = carries_tls(bytes);
+    let _ = libcrypto_layout(bytes);
+    let _ = version_string(bytes);
+    for placement in [Placement::Auto, Placement::Entry] {
+        for avoid_uretprobe in [false, true] {
+            let _ = analyze_with(bytes, Options { placement, avoid_uretprobe });
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+}
+
+proptest! {
+    #[test]
+    fn bytes_after_the_magic_do_no_harm(tail in vec(any::<u8>(), 0..2048)) {
+        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+        bytes.extend(tail);
+        analyse_everything(&bytes);
+    }
+
+    #[test]
+    fn a_library_with_flipped_bytes_does_no_harm(
+        flips in vec((any::<prop::sample::Index>(), any::<u8>()), 1..40),
+    ) {
+        let mut bytes = library();
+        for (at, value) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        analyse_everything(&bytes);
+    }
+
+    #[test]
+    fn a_library_with_a_wild_table_does_no_harm(
+        field in 0usize..40,
+        value in prop_oneof![any::<u64>(), 0u64..0x20_000, Just(u64::MAX)],
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = library();
+        // Program headers, or the dynamic entries and symbols at the end of the file.
+        let tables = bytes.len() - 40 * 8;
+        for base in [64, tables] {
+            let at = base + field * 8;
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        analyse_everything(&bytes);
+        bytes.truncate(end.index(bytes.len()));
+        analyse_everything(&bytes);
+    }
+}
+
+/// The largest function that is looked into, full of what is dear to follow.
+#[test]
+fn functions_made_to_be_dear_are_given_up_in_time() {
+    // conditional jumps that double the paths; jumps out; rets; jumps to the next instruction
+    let bodies: [&[u8]; 4] =
+        [&[0x74, 0x01, 0x90], &[0x0f, 0x84, 0, 0, 0x10, 0], &[0xc3], &[0x75, 0x00]];
+    for body in bodies {
+        let code: Vec<u8> = body.iter().copied().cycle().take(4096).collect();
+        let fixture = ["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex", "SSL_peek"]
+            .into_iter()
+            .fold(Fixture::new(), |fixture, name| fixture.bytes(name, code.clone(), 16_384));
+        analyse_everything(&fixture.elf());
+    }
+}
