@@ -15,7 +15,7 @@ explain() { sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//;p}' "$0"; }
 need_root() {
 	[ "$(id -u)" -eq 0 ] && return
 	command -v sudo >/dev/null || die "run this as root (sudo is not installed)"
-	exec sudo --preserve-env=CARGO_HOME,RUSTUP_HOME,CARGO_TARGET_DIR,ECAPTURE_BIN,ECAPTURE_REQUIRE_BPF,http_proxy,https_proxy,no_proxy \
+	exec sudo --preserve-env=CARGO_HOME,RUSTUP_HOME,CARGO_TARGET_DIR,ECAPTURE_BIN,ECAPTURE_LIBS,ECAPTURE_REQUIRE_BPF,http_proxy,https_proxy,no_proxy \
 		"$root/script/$(basename "$0")" "$@"
 }
 
