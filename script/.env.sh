@@ -15,7 +15,7 @@ explain() { sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//;p}' "$0"; }
 need_root() {
 	[ "$(id -u)" -eq 0 ] && return
 	command -v sudo >/dev/null || die "run this as root (sudo is not installed)"
-	exec sudo --preserve-env=CARGO_HOME,RUSTUP_HOME,CARGO_TARGET_DIR,ECAPTURE_BIN,ECAPTURE_REQUIRE_BPF,http_proxy,https_proxy,no_proxy \
+	exec sudo --preserve-env=CARGO_HOME,RUSTUP_HOME,CARGO_TARGET_DIR,ECAPTURE_BIN,ECAPTURE_LIBS,ECAPTURE_REQUIRE_BPF,http_proxy,https_proxy,no_proxy \
 		"$root/script/$(basename "$0")" "$@"
 }
 
@@ -37,5 +37,8 @@ as_builder() {
 			PATH="$builder_path" "$@"
 	fi
 }
+
+# Libraries of other suites and versions, for tests. Outside of the checkout, as every clone needs them.
+export ECAPTURE_LIBS=${ECAPTURE_LIBS:-$builder_home/.cache/ecapture/libs}
 
 target_dir=${CARGO_TARGET_DIR:-$root/target}
