@@ -1,10 +1,11 @@
 //! Under as much load as the machine gives, nothing is lost, and the balance adds up.
 
-use e2e::line::Direction;
+use e2e::line::{self, Direction, Line};
 use e2e::load::Load;
 use e2e::nginx::Nginx;
 use e2e::stream::{self, Stream, streams};
-use e2e::{Capture, Payload, Scratch, digest, needs_bpf};
+use e2e::{Capture, Captured, Payload, Scratch, digest, needs_bpf};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Every stream that was read is the beginning of one that was written on the same connection. Only
@@ -34,7 +35,6 @@ fn occurrences(streams: &[Stream], dir: Direction, what: &str) -> u64 {
 fn assert_nothing_lost(name: &str, connections: u32, seconds: u64) {
     let scratch = Scratch::new();
     let nginx = Nginx::start(&scratch);
-    nginx.serve("mib", &Payload::text(1 << 20));
     let capture = Capture::raw(&scratch, &[]);
     let load = Load::start(&nginx, name, connections, Duration::from_secs(seconds));
     let report = load.finish();
@@ -71,9 +71,62 @@ fn many_small_responses() {
     assert_nothing_lost("small", 16, 10);
 }
 
+/// Bytes written out and bytes said to be missing, by direction. Fails if they do not follow upon
+/// one another on each connection.
+fn accounted(lines: &[Line], dir: Direction) -> (u64, u64) {
+    let mut next: BTreeMap<u64, u64> = BTreeMap::new();
+    let (mut written, mut missing) = (0, 0);
+    for line in lines.iter().filter(|line| line.dir == dir) {
+        let len = line.len.unwrap();
+        let next = next.entry(line.conn).or_default();
+        assert_eq!(line.offset, Some(*next), "{}: {dir:?} of {}", line.kind, line.conn);
+        *next += len;
+        match line.kind.as_str() {
+            "data" => written += len,
+            "hole" => missing += len,
+            other => panic!("a line of kind {other} with --no-parse"),
+        }
+    }
+    (written, missing)
+}
+
+/// Runs a load under a capture with these flags that may lose something, and requires that it knows
+/// exactly what.
+fn assert_balanced(name: &str, connections: u32, arguments: &[&str]) -> Captured {
+    let scratch = Scratch::new();
+    let nginx = Nginx::start(&scratch);
+    nginx.serve("mib", &Payload::text(1 << 20));
+    let capture = Capture::raw(&scratch, arguments);
+    // A second of large responses is a gigabyte.
+    let report = Load::start(&nginx, name, connections, Duration::from_secs(1)).finish();
+    nginx.stop();
+    let captured = capture.stop();
+    assert_eq!(report.failures, Vec::<String>::new());
+    let lines = line::read(&captured.stdout);
+    let mut all_missing = 0;
+    for (dir, key) in [(Direction::Send, "send"), (Direction::Recv, "recv")] {
+        let (written, missing) = accounted(&lines, dir);
+        let seen = captured.number(&format!("/bytes/{key}"));
+        assert_eq!(written + missing, seen, "{key}: written {written}, missing {missing}");
+        all_missing += missing;
+    }
+    assert_eq!(captured.number("/lost/bytes"), all_missing, "{}", captured.summary["lost"]);
+    captured
+}
+
 #[test]
-fn large_responses() {
+fn large_responses_are_all_accounted_for() {
     needs_bpf!();
-    // A second is a gigabyte.
-    assert_nothing_lost("mib", 4, 1);
+    let captured = assert_balanced("mib", 4, &[]);
+    assert!(captured.status.success());
+}
+
+#[test]
+fn what_does_not_fit_into_the_buffers_is_counted() {
+    needs_bpf!();
+    // The smallest buffer there is, so that something must be lost.
+    let captured = assert_balanced("mib", 16, &["--mapsize", "16", "--strict"]);
+    assert!(captured.number("/lost/bytes") > 0);
+    assert!(captured.number("/lost/events") > 0);
+    assert_eq!(captured.status.code(), Some(3), "--strict: {:?}", captured.stderr);
 }
