@@ -10,8 +10,8 @@ use event::{Chunk, Connection, Direction, Hole, HoleCause, Timestamp, Unparsed};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Send, Direction::Recv];
 
-/// A buffer that is larger than this is not kept for the next time.
-const KEEP: usize = 4 << 10;
+/// A buffer that is larger than this is not kept for the next time: there may be many connections.
+const KEEP: usize = 512;
 
 /// What the flow lends a connection while it handles an event.
 pub(crate) struct Surroundings<'a> {
@@ -279,7 +279,7 @@ impl Link {
         let consumed = self.feed(around, input).min(pending.len());
         pending.drain(..consumed);
         if pending.capacity() > KEEP.max(4 * pending.len()) {
-            pending.shrink_to_fit();
+            pending.shrink_to(pending.len());
         }
         let half = &mut self.halves[dir as usize];
         half.pending = pending;

@@ -4,6 +4,7 @@
 
 mod http1;
 mod http2;
+mod limits;
 mod properties;
 mod support;
 mod websocket;
