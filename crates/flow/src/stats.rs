@@ -17,6 +17,13 @@ impl Traffic {
         self.send + self.recv
     }
 
+    pub(crate) fn subtract(&mut self, dir: Direction, bytes: u64) {
+        match dir {
+            Direction::Send => self.send -= bytes,
+            Direction::Recv => self.recv -= bytes,
+        }
+    }
+
     pub(crate) fn add(&mut self, dir: Direction, bytes: u64) {
         match dir {
             Direction::Send => self.send += bytes,
@@ -61,7 +68,7 @@ pub struct FlowStats {
     pub chunks: Traffic,
     /// Bytes that came twice and were dropped the second time.
     pub duplicates: Traffic,
-    /// Bytes that came after they had been given up for lost; shown raw.
+    /// Bytes that came after they had been given up or reported missing; shown raw.
     pub late: u64,
     /// Holes shown, of whatever cause.
     pub holes: u64,
