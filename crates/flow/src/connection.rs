@@ -8,6 +8,9 @@ use crate::stats::FlowStats;
 use crate::undetected::Undetected;
 use event::{Chunk, Connection, Direction, Hole, HoleCause, Timestamp, Unparsed};
 
+/// Most connections are idle most of the time, and there may be many.
+const _: () = assert!(size_of::<Link>() + size_of::<crate::http1::Http1>() <= 1024);
+
 const DIRECTIONS: [Direction; 2] = [Direction::Send, Direction::Recv];
 
 /// A buffer that is larger than this is not kept for the next time: there may be many connections.
@@ -131,6 +134,8 @@ impl Link {
                 self.halves[dir as usize].call_start = chunk.end_of_call;
                 self.deliver_ready(around, dir);
             }
+            // An empty piece has nothing that could wait.
+            Place::Ahead if len == 0 => {}
             Place::Ahead => {
                 around.stats.accepted.add(dir, len);
                 let end_of_call = chunk.end_of_call;

@@ -118,11 +118,11 @@ impl Reassembly {
         match (longer, shorter) {
             (Piece::Hole(hole), bytes @ Piece::Bytes { .. }) => {
                 // What came after all is better than the news that it would not.
-                let len = bytes.len();
+                let end = offset + bytes.len();
+                let len = hole.len - bytes.len();
                 self.insert(offset, bytes);
-                if hole.len > len {
-                    let rest = Hole { offset: offset + len, len: hole.len - len, ..hole };
-                    return self.hold(rest.offset, Piece::Hole(rest));
+                if len > 0 && !self.ahead.contains_key(&end) {
+                    self.insert(end, Piece::Hole(Hole { offset: end, len, ..hole }));
                 }
                 0
             }

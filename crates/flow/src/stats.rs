@@ -54,8 +54,8 @@ impl Shown {
 
 /// What went through a flow.
 ///
-/// After [`crate::Flow::finish`], `accepted.total() == shown.total() + unknown.bytes`; before, the
-/// difference is what is held.
+/// After [`crate::Flow::finish`], `accepted.total() == shown.total()`; before, the difference is what
+/// is held. What is in `lost` was never accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FlowStats {
     /// Connections that were opened.

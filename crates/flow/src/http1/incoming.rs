@@ -82,7 +82,8 @@ impl Incoming {
         let (body, after) = bytes.split_at(end.body.min(bytes.len()));
         let trailer_bytes = after.get(..end.trailers).unwrap_or_default();
         ctx.shared.shown.heads += trailer_bytes.len() as u64;
-        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let lines = memchr::memchr_iter(b'\n', trailer_bytes).count();
+        let mut headers = vec![httparse::EMPTY_HEADER; lines];
         let (trailers, cut) = match httparse::parse_headers(trailer_bytes, &mut headers) {
             _ if trailer_bytes.len() <= 2 => (Vec::new(), None),
             Ok(httparse::Status::Complete((_, headers))) => {

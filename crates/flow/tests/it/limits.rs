@@ -1,7 +1,7 @@
 //! What bounds memory, and what becomes of that which no longer fits.
 
 use crate::support::{CONN, Play, Shown};
-use event::{Chunk, Completeness, ConnId, Direction, Event, Timestamp};
+use event::{Chunk, Completeness, ConnId, Direction, Event, Hole, HoleCause, Timestamp};
 use flow::Options;
 
 const HALF: &[u8] = b"POST /p HTTP/1.1\r\nContent-Length: 4\r\n\r\nab";
@@ -112,4 +112,23 @@ fn an_idle_connection_holds_nothing() {
     }
     assert_eq!(play.flow.stats().held, 0);
     assert!(!play.flow.wants_tick());
+}
+
+#[test]
+fn an_empty_piece_waits_for_nothing() {
+    let mut play = Play::new(Options::default());
+    play.on(CONN.0, 5, b"");
+    play.event(Event::Hole(Hole {
+        conn: CONN,
+        ts: Timestamp(0),
+        tid: 1,
+        dir: Direction::Send,
+        offset: 5,
+        len: 5,
+        cause: HoleCause::Lost,
+    }));
+    play.on(CONN.0, 0, b"12345");
+    assert!(matches!(play.take()[..], [Shown::Data { .. }, Shown::Hole { offset: 5, .. }]));
+    play.finish();
+    play.balance();
 }
