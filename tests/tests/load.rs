@@ -103,14 +103,17 @@ fn assert_balanced(name: &str, connections: u32, arguments: &[&str]) -> Captured
     let captured = capture.stop();
     assert_eq!(report.failures, Vec::<String>::new());
     let lines = line::read(&captured.stdout);
-    let mut all_missing = 0;
+    let (mut all_seen, mut all_written) = (0, 0);
     for (dir, key) in [(Direction::Send, "send"), (Direction::Recv, "recv")] {
         let (written, missing) = accounted(&lines, dir);
         let seen = captured.number(&format!("/bytes/{key}"));
-        assert_eq!(written + missing, seen, "{key}: written {written}, missing {missing}");
-        all_missing += missing;
+        // A hole shows when something comes after it: not at the end.
+        assert!(written + missing <= seen, "{key}: {written} and {missing} of {seen}");
+        all_seen += seen;
+        all_written += written;
     }
-    assert_eq!(captured.number("/lost/bytes"), all_missing, "{}", captured.summary["lost"]);
+    let lost = captured.number("/lost/bytes");
+    assert_eq!(all_written + lost, all_seen, "{}", captured.summary["lost"]);
     captured
 }
 
