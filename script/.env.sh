@@ -38,4 +38,7 @@ as_builder() {
 	fi
 }
 
+# Libraries of other suites and versions, for tests. Outside of the checkout, as every clone needs them.
+export ECAPTURE_LIBS=${ECAPTURE_LIBS:-$builder_home/.cache/ecapture/libs}
+
 target_dir=${CARGO_TARGET_DIR:-$root/target}

@@ -1,7 +1,7 @@
 //! The analysis of ELF files: no input may make it panic, hang or eat memory.
 //!
 //! `cargo +nightly fuzz run elf -- -max_total_time=60 -timeout=5 -rss_limit_mb=1024`; seed it
-//! with small libraries: `mkdir -p fuzz/corpus/elf && cp .cache/libs/*/usr/lib/*/android/libssl*
+//! with small libraries: `mkdir -p fuzz/corpus/elf && cp ~/.cache/ecapture/libs/*/usr/lib/*/android/libssl*
 //! fuzz/corpus/elf`.
 #![no_main]
 

@@ -37,8 +37,9 @@ impl Version {
             .iter()
             .find(|(known, ..)| *known == name)
             .unwrap_or_else(|| panic!("no version {name} in the table"));
+        // As `cargo xtask libs` decides it.
         let root = std::env::var_os("ECAPTURE_LIBS").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/libs"),
+            || std::env::home_dir().unwrap_or_default().join(".cache/ecapture/libs"),
             PathBuf::from,
         );
         let folder = root.join(name);

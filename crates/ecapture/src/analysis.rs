@@ -29,11 +29,11 @@ pub(crate) fn plan(candidate: Candidate, placement: Placement) -> anyhow::Result
     let mut version = analysis.version.clone();
     let mut bio = analysis.bio_layout.clone();
     drop(bytes);
-    if bio.is_none() || version.is_none() {
-        if let Some(crypto) = libcrypto(&candidate, &analysis) {
-            bio = bio.or_else(|| target::libcrypto_layout(&crypto));
-            version = version.or_else(|| target::version_string(&crypto));
-        }
+    if (bio.is_none() || version.is_none())
+        && let Some(crypto) = libcrypto(&candidate, &analysis)
+    {
+        bio = bio.or_else(|| target::libcrypto_layout(&crypto));
+        version = version.or_else(|| target::version_string(&crypto));
     }
     let layout = Layout {
         ssl_rbio: analysis.ssl_layout.as_ref().map(|layout| layout.rbio),

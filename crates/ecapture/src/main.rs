@@ -41,7 +41,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Tls(config) => {
             log::start(&config.global)?;
-            capture::run(*config)
+            capture::run(&config)
         }
         Command::Inspect(config) => {
             log::start(&config.global)?;

@@ -59,6 +59,16 @@ impl Codings {
         self.list.is_empty()
     }
 
+    /// About how much memory it takes to remove them as the body comes: mostly windows.
+    pub(crate) fn cost(&self) -> usize {
+        let cost = |coding: &Coding| match coding {
+            Coding::Gzip | Coding::Deflate => 48 << 10,
+            Coding::Brotli | Coding::Zstd => 4 << 20,
+            Coding::Unknown => 0,
+        };
+        self.list.iter().map(cost).sum()
+    }
+
     pub(crate) fn names(&self) -> &str {
         &self.names
     }

@@ -8,10 +8,13 @@ use crate::stats::FlowStats;
 use crate::undetected::Undetected;
 use event::{Chunk, Connection, Direction, Hole, HoleCause, Timestamp, Unparsed};
 
+/// Most connections are idle most of the time, and there may be many.
+const _: () = assert!(size_of::<Link>() + size_of::<crate::http1::Http1>() <= 1024);
+
 const DIRECTIONS: [Direction; 2] = [Direction::Send, Direction::Recv];
 
-/// A buffer that is larger than this is not kept for the next time.
-const KEEP: usize = 4 << 10;
+/// A buffer that is larger than this is not kept for the next time: there may be many connections.
+const KEEP: usize = 512;
 
 /// What the flow lends a connection while it handles an event.
 pub(crate) struct Surroundings<'a> {
@@ -131,6 +134,8 @@ impl Link {
                 self.halves[dir as usize].call_start = chunk.end_of_call;
                 self.deliver_ready(around, dir);
             }
+            // An empty piece has nothing that could wait.
+            Place::Ahead if len == 0 => {}
             Place::Ahead => {
                 around.stats.accepted.add(dir, len);
                 let end_of_call = chunk.end_of_call;
@@ -142,6 +147,9 @@ impl Link {
     }
 
     pub(crate) fn hole(&mut self, around: &mut Surroundings<'_>, hole: Hole) {
+        if hole.len == 0 {
+            return;
+        }
         let order = &mut self.halves[hole.dir as usize].order;
         if matches!(hole.cause, HoleCause::Lost | HoleCause::Unreadable) {
             around.stats.reported += hole.len;
@@ -149,7 +157,7 @@ impl Link {
         match order.place(hole.offset, hole.len) {
             Place::Next { skip } => {
                 let hole = Hole { offset: hole.offset + skip, len: hole.len - skip, ..hole };
-                self.deliver_hole(around, hole);
+                self.deliver_hole(around, hole, true);
                 self.deliver_ready(around, hole.dir);
             }
             Place::Ahead => self.hold(around, hole.dir, hole.offset, Piece::Hole(hole)),
@@ -168,32 +176,28 @@ impl Link {
     ) {
         let end = offset + bytes.len() as u64;
         let mut late = 0;
-        while let Some((from, to)) = self.halves[dir as usize].order.take_given_up(offset, end) {
-            let found = bytes.get((from - offset) as usize..(to - offset) as usize);
+        while let Some(gap) = self.halves[dir as usize].order.take_given_up(offset, end) {
+            let from = gap.from;
+            let found = bytes.get((from - offset) as usize..(gap.to - offset) as usize);
             let found = found.unwrap_or_default();
             late += found.len() as u64;
+            if !gap.reported {
+                around.shared.gaps.bytes -= found.len() as u64;
+            }
             let why = Unparsed::Incomplete("this came after it had been given up for lost");
             let why = around.options.parse.then_some(why);
             self.context(around, |ctx, _, _| ctx.raw(mark, dir, from, found, why));
         }
         around.stats.accepted.add(dir, late);
         around.stats.late += late;
-        around.shared.gaps.bytes = around.shared.gaps.bytes.saturating_sub(late);
         around.stats.duplicates.add(dir, bytes.len() as u64 - late);
     }
 
     /// Keeps a piece for later. If that is too much, what it waits for is given up.
     fn hold(&mut self, around: &mut Surroundings<'_>, dir: Direction, offset: u64, piece: Piece) {
-        let is_bytes = matches!(piece, Piece::Bytes { .. });
-        let order = &mut self.halves[dir as usize].order;
-        let displaced = order.hold(offset, piece);
-        if is_bytes && displaced > 0 {
-            around.stats.duplicates.add(dir, displaced);
-            match dir {
-                Direction::Send => around.stats.accepted.send -= displaced,
-                Direction::Recv => around.stats.accepted.recv -= displaced,
-            }
-        }
+        let twice = self.halves[dir as usize].order.hold(offset, piece);
+        around.stats.duplicates.add(dir, twice);
+        around.stats.accepted.subtract(dir, twice);
         let in_all = around.shared.held + self.halves[dir as usize].order.held();
         while self.halves[dir as usize].order.held() > around.options.reorder_limit
             || (in_all > around.options.held_limit && self.halves[dir as usize].order.has_gap())
@@ -207,8 +211,7 @@ impl Link {
         if let Some(gap) = self.halves[dir as usize].order.gap(self.connection.id, dir) {
             around.shared.gaps.events += 1;
             around.shared.gaps.bytes += gap.len;
-            self.deliver_hole(around, gap);
-            self.halves[dir as usize].order.give_up(&gap);
+            self.deliver_hole(around, gap, false);
         }
         self.deliver_ready(around, dir);
     }
@@ -219,19 +222,16 @@ impl Link {
             let skip = (next - offset).min(piece.len());
             match piece {
                 Piece::Bytes { bytes, mark, end_of_call } => {
-                    around.stats.duplicates.add(dir, skip);
-                    match dir {
-                        Direction::Send => around.stats.accepted.send -= skip,
-                        Direction::Recv => around.stats.accepted.recv -= skip,
-                    }
-                    let bytes = bytes.get(skip as usize..).unwrap_or_default();
+                    let (behind, bytes) = bytes.split_at(skip as usize);
+                    around.stats.accepted.subtract(dir, skip);
+                    self.behind(around, mark, dir, offset, behind);
                     let call_start = skip == 0 && self.halves[dir as usize].call_start;
                     self.deliver(around, dir, &Next { mark, offset: next, bytes, call_start });
                     self.halves[dir as usize].call_start = end_of_call;
                 }
                 Piece::Hole(hole) if hole.len > skip => {
                     let hole = Hole { offset: next, len: hole.len - skip, ..hole };
-                    self.deliver_hole(around, hole);
+                    self.deliver_hole(around, hole, true);
                 }
                 Piece::Hole(_) => {}
             }
@@ -279,7 +279,7 @@ impl Link {
         let consumed = self.feed(around, input).min(pending.len());
         pending.drain(..consumed);
         if pending.capacity() > KEEP.max(4 * pending.len()) {
-            pending.shrink_to_fit();
+            pending.shrink_to(pending.len());
         }
         let half = &mut self.halves[dir as usize];
         half.pending = pending;
@@ -323,7 +323,7 @@ impl Link {
         self.halves[dir as usize].pending = pending;
     }
 
-    fn deliver_hole(&mut self, around: &mut Surroundings<'_>, hole: Hole) {
+    fn deliver_hole(&mut self, around: &mut Surroundings<'_>, hole: Hole, reported: bool) {
         let parse = around.options.parse;
         self.context(around, |ctx, protocol, halves| {
             let half = &mut halves[hole.dir as usize];
@@ -333,7 +333,7 @@ impl Link {
             } else {
                 ctx.hole(hole);
             }
-            half.order.advance(hole.offset + hole.len);
+            half.order.give_up(&hole, reported);
             half.call_start = true;
         });
     }

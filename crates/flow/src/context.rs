@@ -1,6 +1,7 @@
 //! What a parser is handed with each piece of input: where it is from and where records go.
 
 use crate::Options;
+use crate::http2::FieldList;
 use crate::stats::Shown;
 use event::{Connection, Content, Data, Direction, Field, Hole, Loss, Record, Timestamp, Unparsed};
 
@@ -28,6 +29,8 @@ pub(crate) struct Mark {
 pub(crate) struct Shared {
     /// An empty vector whose allocation serves the next head.
     pub(crate) fields: Vec<Field<'static>>,
+    /// An empty list whose allocation serves the next header block.
+    pub(crate) field_list: FieldList,
     /// Decoded bytes of the message being shown.
     pub(crate) decoded: Vec<u8>,
     pub(crate) shown: Shown,

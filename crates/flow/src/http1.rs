@@ -3,6 +3,7 @@
 mod chunked;
 mod framing;
 mod head;
+mod incoming;
 mod pairing;
 
 use crate::context::{Context, Input, Mark};
@@ -13,10 +14,10 @@ use crate::message::{Message, Meta, Presentation};
 use crate::protocol::{Ending, Fed, Protocol};
 use crate::undetected::Undetected;
 use crate::websocket::WebSocket;
-use chunked::Step;
-use event::{Direction, Field, Hole, Timestamp, Unparsed};
+use event::{Direction, Hole, Timestamp, Unparsed};
 use framing::Framing;
 use head::{Facts, Parsed};
+use incoming::{BodyProgress, Incoming, looks_like_response};
 use pairing::Pairing;
 
 const MIDWAY: Unparsed = Unparsed::Incomplete("the beginning of the message was not seen");
@@ -45,15 +46,6 @@ enum State {
     Body(Box<Incoming>),
     /// No message is recognised until a call begins with one.
     Lost(Unparsed),
-}
-
-/// A message whose body is coming.
-#[derive(Debug)]
-struct Incoming {
-    message: Message,
-    framing: Framing,
-    /// The request was not seen, so it may have been `HEAD`, and then no body comes.
-    may_be_bodiless: bool,
 }
 
 /// What came of one attempt to go on.
@@ -406,10 +398,6 @@ fn worth_parsing(bytes: &[u8], parsed: usize) -> bool {
     blank_line || bytes.len() / 2 >= parsed
 }
 
-fn looks_like_response(bytes: &[u8]) -> bool {
-    detect::status_line(bytes) == Verdict::Yes
-}
-
 /// What a `101` response switches to.
 enum Upgrade {
     /// With the extensions that were agreed.
@@ -431,92 +419,6 @@ impl Upgrade {
             Self::Http2
         } else {
             Self::Other
-        }
-    }
-}
-
-/// How a body ends: so many bytes of it, then so many of trailer fields.
-struct End {
-    body: usize,
-    trailers: usize,
-}
-
-enum BodyProgress {
-    Consumed(usize),
-    NeedMore,
-    End(End),
-    Malformed(&'static str),
-}
-
-impl Incoming {
-    fn go_on(&mut self, ctx: &mut Context<'_>, input: &Input<'_>, at: usize) -> BodyProgress {
-        let bytes = input.rest(at);
-        if self.may_be_bodiless {
-            self.may_be_bodiless = false;
-            if looks_like_response(bytes) {
-                return BodyProgress::End(End { body: 0, trailers: 0 });
-            }
-        }
-        match &mut self.framing {
-            Framing::Length(left) => {
-                if *left <= bytes.len() as u64 {
-                    return BodyProgress::End(End { body: *left as usize, trailers: 0 });
-                }
-                *left -= bytes.len() as u64;
-                self.message.push(ctx, input.mark_at(at), bytes);
-                BodyProgress::Consumed(bytes.len())
-            }
-            Framing::UntilClose => {
-                self.message.push(ctx, input.mark_at(at), bytes);
-                BodyProgress::Consumed(bytes.len())
-            }
-            Framing::Chunked(chunked) => match chunked.step(bytes, ctx.options.head_limit) {
-                Step::Framing(len) => {
-                    ctx.shared.shown.framing += len as u64;
-                    BodyProgress::Consumed(len)
-                }
-                Step::Data(len) => {
-                    let data = bytes.get(..len).unwrap_or_default();
-                    self.message.push(ctx, input.mark_at(at), data);
-                    BodyProgress::Consumed(len)
-                }
-                Step::End(trailers) => BodyProgress::End(End { body: 0, trailers }),
-                Step::NeedMore => BodyProgress::NeedMore,
-                Step::Malformed(why) => BodyProgress::Malformed(why),
-            },
-        }
-    }
-
-    fn finish(self, ctx: &mut Context<'_>, input: &Input<'_>, at: usize, end: &End) {
-        let bytes = input.rest(at);
-        let (body, after) = bytes.split_at(end.body.min(bytes.len()));
-        let trailer_bytes = after.get(..end.trailers).unwrap_or_default();
-        ctx.shared.shown.heads += trailer_bytes.len() as u64;
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let (trailers, cut) = match httparse::parse_headers(trailer_bytes, &mut headers) {
-            _ if trailer_bytes.len() <= 2 => (Vec::new(), None),
-            Ok(httparse::Status::Complete((_, headers))) => {
-                let field = |header: &httparse::Header<'_>| Field {
-                    name: header.name.as_bytes().to_vec().into(),
-                    value: header.value.to_vec().into(),
-                };
-                (headers.iter().map(field).collect(), None)
-            }
-            _ => (Vec::new(), Some("the trailer fields are malformed")),
-        };
-        self.message.finish(ctx, input.mark_at(at), body, &trailers, cut);
-    }
-
-    /// Goes on after missing bytes, if they lie within the body.
-    fn skip(&mut self, len: u64) -> bool {
-        match &mut self.framing {
-            Framing::Length(left) if *left >= len => {
-                *left -= len;
-                true
-            }
-            Framing::Length(_) => false,
-            Framing::UntilClose => true,
-            Framing::Chunked(chunked) => chunked.skip(len),
         }
     }
 }

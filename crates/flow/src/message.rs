@@ -104,8 +104,9 @@ impl Message {
         let body = if presentation == Presentation::Whole && ctx.may_hold(0) {
             Body::Held { head: HeldHead::new(head), bytes: Vec::new() }
         } else {
-            show_head(ctx, &meta, head, &codings);
-            Body::Follows(Box::new(Following::new(ctx, &codings, presentation)))
+            let following = Following::new(ctx, &codings, presentation);
+            show_head(ctx, &meta, head, following.coding(&codings));
+            Body::Follows(Box::new(following))
         };
         Self { meta, codings, encoded_len: 0, body }
     }
@@ -159,9 +160,10 @@ impl Message {
             return;
         }
         let following = Box::new(Following::new(ctx, &self.codings, Presentation::Parts));
+        let coding = following.coding(&self.codings);
         let body = std::mem::replace(&mut self.body, Body::Follows(following));
         let Body::Held { head, bytes } = body else { return };
-        with_head(ctx, &head, |ctx, head| show_head(ctx, &self.meta, head, &self.codings));
+        with_head(ctx, &head, |ctx, head| show_head(ctx, &self.meta, head, coding));
         if let Body::Follows(following) = &mut self.body {
             following.push(ctx, &self.meta, &self.codings, self.meta.mark, &bytes);
         }
@@ -323,15 +325,7 @@ fn decode(
     (result, fits)
 }
 
-fn show_head(ctx: &mut Context<'_>, meta: &Meta, head: &Head<'_>, codings: &Codings) {
-    let coding = if codings.is_empty() {
-        BodyCoding::Identity
-    } else {
-        match Decoder::new(codings, expansion(ctx)) {
-            Ok(_) => BodyCoding::Decoded(codings.names().to_owned()),
-            Err(why) => BodyCoding::Encoded(codings.names().to_owned(), why),
-        }
-    };
+fn show_head(ctx: &mut Context<'_>, meta: &Meta, head: &Head<'_>, coding: BodyCoding) {
     show(ctx, meta, head, &[], &[], coding, 0, Completeness::BodyFollows);
 }
 

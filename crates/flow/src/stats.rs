@@ -17,6 +17,13 @@ impl Traffic {
         self.send + self.recv
     }
 
+    pub(crate) fn subtract(&mut self, dir: Direction, bytes: u64) {
+        match dir {
+            Direction::Send => self.send -= bytes,
+            Direction::Recv => self.recv -= bytes,
+        }
+    }
+
     pub(crate) fn add(&mut self, dir: Direction, bytes: u64) {
         match dir {
             Direction::Send => self.send += bytes,
@@ -47,8 +54,8 @@ impl Shown {
 
 /// What went through a flow.
 ///
-/// After [`crate::Flow::finish`], `accepted.total() == shown.total() + unknown.bytes`; before, the
-/// difference is what is held.
+/// After [`crate::Flow::finish`], `accepted.total() == shown.total()`; before, the difference is what
+/// is held. What is in `lost` was never accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FlowStats {
     /// Connections that were opened.
@@ -61,7 +68,7 @@ pub struct FlowStats {
     pub chunks: Traffic,
     /// Bytes that came twice and were dropped the second time.
     pub duplicates: Traffic,
-    /// Bytes that came after they had been given up for lost; shown raw.
+    /// Bytes that came after they had been given up or reported missing; shown raw.
     pub late: u64,
     /// Holes shown, of whatever cause.
     pub holes: u64,

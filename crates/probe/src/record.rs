@@ -105,6 +105,16 @@ fn address(family: i32, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// `struct ending`: how many bytes went by, sent and received.
+pub(crate) fn ending(payload: &[u8]) -> Option<[u64; 2]> {
+    Some([u64_at(payload, 0)?, u64_at(payload, 8)?])
+}
+
+/// The same from a value of the map `connections`: `struct connection` has it after its name.
+pub(crate) fn ending_of_connection(value: &[u8]) -> Option<[u64; 2]> {
+    ending(value.get(8..)?)
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 Usage: cargo xtask libs [NAME…]
 
-Fetches or builds the real libraries that tests run over, into .cache/libs/NAME (or
-$ECAPTURE_LIBS/NAME). What is there already is left alone: delete a folder to fetch it anew.
+Fetches or builds the real libraries that tests run over, into $ECAPTURE_LIBS/NAME
+(~/.cache/ecapture/libs/NAME if that is not set). What is there already is left alone: delete a folder to fetch it anew.
 Without a NAME, all of them; `cargo xtask libs --list` names them.
 ";
 

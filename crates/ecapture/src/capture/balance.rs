@@ -6,6 +6,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use probe::tls::Tally;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -101,34 +102,36 @@ impl Balance {
 
     /// One line for people.
     pub(crate) fn line(&self) -> String {
-        let mut line = format!(
-            "{} connections; sent {} bytes in {} calls, received {} bytes in {} calls; ",
-            self.connections, self.bytes.send, self.calls.send, self.bytes.recv, self.calls.recv
-        );
-        if self.lost_anything() {
-            line += &format!("LOST {} events, {} bytes (", self.lost.events, self.lost.bytes);
+        let lost = if self.lost_anything() {
             let places: Vec<String> = self
                 .lost
                 .by
                 .iter()
                 .map(|(name, place)| format!("{name}: {}, {} bytes", place.events, place.bytes))
                 .collect();
-            line += &places.join("; ");
-            line += ")";
+            let Lost { events, bytes, .. } = self.lost;
+            format!("LOST {events} events, {bytes} bytes ({})", places.join("; "))
         } else {
-            line += "lost nothing";
-        }
-        line
+            "lost nothing".to_owned()
+        };
+        format!(
+            "{} connections; sent {} bytes in {} calls, received {} bytes in {} calls; {lost}",
+            self.connections, self.bytes.send, self.calls.send, self.bytes.recv, self.calls.recv
+        )
     }
 
-    /// Writes it to a private file as JSON.
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+    /// Writes it as JSON to `file`, which is at `path`.
+    pub(crate) fn write(&self, path: &Path, mut file: File) -> anyhow::Result<()> {
         let what = || format!("--summary {}", path.display());
-        let mut file = sink::create_private(path).with_context(what)?;
         let mut text = serde_json::to_string(self).with_context(what)?;
         text.push('\n');
         file.write_all(text.as_bytes()).with_context(what)
     }
+}
+
+/// Makes the file for the summary: before anything is captured, so that a wrong path shows at once.
+pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
+    sink::create_private(path).context("--summary")
 }
 
 /// CPU time of this process in seconds, and its largest resident set in KiB.

@@ -42,12 +42,12 @@ const QUEUE: usize = 128 << 20;
 const LOST_SOMETHING: u8 = 3;
 
 /// Captures until told to stop.
-pub(crate) fn run(config: TlsConfig) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let signals = Signals::catch(config.capture.program.is_empty())?;
-    let mut run = Run::start(&config, started)?;
-    run.until_told(&config, &signals)?;
-    run.finish(&config)
+    let mut run = Run::start(config, started)?;
+    run.until_told(config, &signals)?;
+    run.finish(config)
 }
 
 /// A running capture with everything that belongs to it.
@@ -58,6 +58,7 @@ struct Run {
     capture: Capture,
     flow: Flow,
     writer: Writer,
+    summary: Option<File>,
     waiter: Waiter,
     attached: Vec<Planned>,
     /// Every library that was there at the start is attached to.
@@ -78,6 +79,7 @@ impl Run {
         let given = given(config)?;
         let cgroup = config.capture.cgroup.as_deref().map(open_cgroup).transpose()?;
         let writer = Writer::open(config)?;
+        let summary = config.capture.summary.as_deref().map(balance::open).transpose()?;
         let program = &config.capture.program;
         let child = if program.is_empty() { None } else { Some(Child::start(program)?) };
 
@@ -118,6 +120,7 @@ impl Run {
             capture,
             flow: Flow::new(flow::Options { parse: config.capture.parse, ..Default::default() }),
             writer,
+            summary,
             waiter,
             attached: Vec::new(),
             ready: false,
@@ -273,6 +276,8 @@ impl Run {
         }
         self.capture.detach();
         self.drain_rest()?;
+        let Self { capture, flow, writer, .. } = &mut self;
+        capture.finish(|event| flow.event(event, writer));
         self.flow.finish(&mut self.writer);
         self.writer.flush();
 
@@ -289,8 +294,8 @@ impl Run {
         if !config.global.quiet || balance.lost_anything() {
             eprintln!("ecapture: {}", balance.line());
         }
-        if let Some(path) = &config.capture.summary {
-            balance.write(path)?;
+        if let (Some(path), Some(file)) = (&config.capture.summary, self.summary.take()) {
+            balance.write(path, file)?;
         }
         if let Some(error) = self.writer.take_error() {
             return Err(error.into());

@@ -93,7 +93,7 @@ impl Pairing {
     }
 
     pub(super) fn recycle(&mut self, asked: Option<Asked>) {
-        const KEEP: usize = 1024;
+        const KEEP: usize = 256;
         if let Some(Asked { mut text, .. }) = asked
             && text.capacity() <= KEEP
         {

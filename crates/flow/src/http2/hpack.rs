@@ -9,6 +9,9 @@ mod table;
 use event::Field;
 use table::{STATIC, Table};
 
+/// Buffers of a connection that are larger than this are not kept from block to block.
+const KEEP: usize = 256;
+
 /// What stands for a name or value that was sent before the capture began or was lost.
 const UNKNOWN: &[u8] = b"?";
 
@@ -17,7 +20,7 @@ const TOO_MANY: (&[u8], &[u8]) = (b"?", b"(more fields than can be held)");
 
 /// The fields of one block, in one buffer that is used again.
 #[derive(Debug, Default)]
-pub(super) struct FieldList {
+pub(crate) struct FieldList {
     bytes: Vec<u8>,
     /// Where each name and value ends.
     ends: Vec<(u32, u32)>,
@@ -127,6 +130,8 @@ impl Decoder {
                 fields.push(&self.name, &self.value, limit);
             }
         }
+        self.name.shrink_to(KEEP);
+        self.value.shrink_to(KEEP);
         Ok(())
     }
 

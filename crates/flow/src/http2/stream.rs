@@ -3,7 +3,8 @@
 use crate::context::{Context, Mark};
 use crate::message::{Asked, Message};
 use crate::websocket::WebSocket;
-use event::{Field, Timestamp};
+use event::{Direction, Field, Timestamp};
+use std::time::Duration;
 
 /// Index of a side in a stream.
 pub(super) const REQUEST: usize = 0;
@@ -52,6 +53,45 @@ impl Stream {
 
     pub(super) fn is_done(&self) -> bool {
         self.sides.iter().all(|side| matches!(side, Side::Done))
+    }
+
+    /// Notes what the request asks for.
+    pub(super) fn ask(&mut self, ts: Timestamp, method: &[u8], target: &[u8]) {
+        let asked = Asked { text: [method, target].concat(), method_len: method.len() };
+        self.asked = Some((asked, ts));
+    }
+
+    /// What a response answers, and after how long. A final one takes the request with it.
+    pub(super) fn answer(
+        &mut self,
+        ts: Timestamp,
+        interim: bool,
+    ) -> (Option<Asked>, Option<Duration>) {
+        let latency = self.asked.as_ref().map(|(_, asked_at)| ts.since(*asked_at));
+        if interim {
+            return (None, latency);
+        }
+        (self.asked.take().map(|(asked, _)| asked), latency)
+    }
+
+    /// Notes the protocol that an extended `CONNECT` asks for.
+    pub(super) fn ask_for_protocol(&mut self, client: Direction, protocol: Option<&[u8]>) {
+        if protocol == Some(b"websocket") {
+            self.websocket = Some(Box::new(WebSocket::new(client, &[])));
+        }
+    }
+
+    /// Notes whether that protocol was accepted.
+    pub(super) fn answer_protocol(&mut self, client: Direction, status: u16, fields: &[Field<'_>]) {
+        if self.websocket.take().is_some() && matches!(status, 200..=299) {
+            let agreed: Vec<&[u8]> = fields
+                .iter()
+                .filter(|field| *field.name == *b"sec-websocket-extensions")
+                .map(|field| &*field.value)
+                .collect();
+            let websocket = WebSocket::new(client, &agreed.join(b",".as_slice()));
+            self.websocket = Some(Box::new(websocket));
+        }
     }
 
     /// Ends a side.

@@ -12,6 +12,8 @@ pub(super) struct Following {
     /// Position in the body as shown.
     offset: u64,
     decoder: Option<Decoder>,
+    /// What the decoder holds.
+    decoder_cost: usize,
     /// Why the rest of the body is shown as sent.
     encoded: Option<&'static str>,
     events: Option<EventStream>,
@@ -28,21 +30,22 @@ impl Following {
     pub(super) fn new(ctx: &Context<'_>, codings: &Codings, presentation: Presentation) -> Self {
         let (decoder, encoded) = if codings.is_empty() {
             (None, None)
+        } else if !ctx.may_hold(codings.cost()) {
+            (None, Some("too much is held to decode it as it comes"))
         } else {
             match Decoder::new(codings, expansion(ctx)) {
                 Ok(decoder) => (Some(decoder), None),
                 Err(why) => (None, Some(why)),
             }
         };
+        let decoder_cost = codings.cost();
         let events = presentation == Presentation::Events && encoded.is_none();
         let events = events.then(EventStream::default);
-        Self { offset: 0, decoder, encoded, events, cut: None }
+        Self { offset: 0, decoder, decoder_cost, encoded, events, cut: None }
     }
 
     pub(super) fn held(&self) -> usize {
-        /// What the decoders here need at least for their windows and tables.
-        const DECODER: usize = 48 << 10;
-        self.decoder.as_ref().map_or(0, |_| DECODER)
+        self.decoder.as_ref().map_or(0, |_| self.decoder_cost)
             + self.events.as_ref().map_or(0, EventStream::held)
     }
 
@@ -148,6 +151,15 @@ impl Following {
         }
     }
 
+    /// What is done about the body's codings.
+    pub(super) fn coding(&self, codings: &Codings) -> BodyCoding {
+        match self.encoded {
+            _ if codings.is_empty() => BodyCoding::Identity,
+            Some(why) => BodyCoding::Encoded(codings.names().to_owned(), why),
+            None => BodyCoding::Decoded(codings.names().to_owned()),
+        }
+    }
+
     fn part(
         &mut self,
         ctx: &mut Context<'_>,
@@ -157,11 +169,7 @@ impl Following {
         bytes: &[u8],
         end: Option<(&[Field<'_>], Option<&'static str>)>,
     ) {
-        let coding = match self.encoded {
-            _ if codings.is_empty() => BodyCoding::Identity,
-            Some(why) => BodyCoding::Encoded(codings.names().to_owned(), why),
-            None => BodyCoding::Decoded(codings.names().to_owned()),
-        };
+        let coding = self.coding(codings);
         let part = BodyPart {
             exchange: meta.exchange,
             stream: meta.stream,

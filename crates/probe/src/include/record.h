@@ -14,7 +14,7 @@ enum record_kind {
 	RECORD_DATA = 3,       /* `len` payload bytes follow */
 	RECORD_UNREADABLE = 4, /* `len` bytes went by that could not be read from the program */
 	RECORD_SENDFILE = 5,   /* `len` bytes went by that never were in the program's memory */
-	RECORD_CLOSE = 6,      /* the TLS object was freed or cleared */
+	RECORD_CLOSE = 6,      /* struct ending: the TLS object was freed or cleared */
 	RECORD_EXIT = 7,       /* the process `tgid_or_tid` ended */
 };
 
@@ -55,6 +55,11 @@ struct announcement {
 	__u32 reserved;
 	char comm[16];
 	struct address address;
+};
+
+/* The payload of RECORD_CLOSE: how many bytes went by in each direction. */
+struct ending {
+	__u64 offset[2];
 };
 
 /*

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::record::{self, Announcement, Header};
 use event::{Chunk, ConnId, Connection, Direction, Event, Hole, HoleCause, Library};
-use libbpf_rs::{MapCore, MapHandle};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
@@ -13,6 +13,18 @@ struct Known {
     id: ConnId,
     tgid: u32,
     ssl: u64,
+    /// In each direction, where what comes next starts.
+    next: [u64; 2],
+}
+
+impl Known {
+    /// `struct connection_key`
+    fn key(&self) -> [u8; 16] {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&self.ssl.to_ne_bytes());
+        key[8..12].copy_from_slice(&self.tgid.to_ne_bytes());
+        key
+    }
 }
 
 /// Gives connections their names and turns samples into events.
@@ -74,7 +86,9 @@ impl Decoder {
                     handle(Event::Address { conn: known.id, local, remote });
                 }
             }
-            record::CLOSE => self.close(header.conn, header.ts, handle),
+            record::CLOSE => {
+                self.close(header.conn, header.ts, record::ending(payload), handle);
+            }
             record::EXIT => self.exit(&header, connections, handle),
             _ => {}
         }
@@ -82,11 +96,12 @@ impl Decoder {
 
     fn data(&mut self, header: &Header, payload: &[u8], handle: &mut impl FnMut(Event<'_>)) {
         let Some(bytes) = payload.get(..header.len as usize) else { return };
-        let Some(known) = self.known.get(&header.conn) else {
+        let Some(known) = self.known.get_mut(&header.conn) else {
             self.unknown_events += 1;
             self.unknown_bytes += bytes.len() as u64;
             return;
         };
+        known.next[usize::from(header.direction & 1)] = header.offset + bytes.len() as u64;
         self.delivered += bytes.len() as u64;
         handle(Event::Chunk(Chunk {
             conn: known.id,
@@ -99,8 +114,9 @@ impl Decoder {
         }));
     }
 
-    fn hole(&self, header: &Header, cause: HoleCause, handle: &mut impl FnMut(Event<'_>)) {
-        let Some(known) = self.known.get(&header.conn) else { return };
+    fn hole(&mut self, header: &Header, cause: HoleCause, handle: &mut impl FnMut(Event<'_>)) {
+        let Some(known) = self.known.get_mut(&header.conn) else { return };
+        known.next[usize::from(header.direction & 1)] = header.offset + u64::from(header.len);
         handle(Event::Hole(Hole {
             conn: known.id,
             ts: self.clock.at(header.ts),
@@ -123,7 +139,7 @@ impl Decoder {
         self.last += 1;
         let id = ConnId(self.last);
         let Announcement { ssl, tgid, uid, comm, addresses, .. } = announcement;
-        self.known.insert(header.conn, Known { id, tgid, ssl });
+        self.known.insert(header.conn, Known { id, tgid, ssl, next: [0; 2] });
         self.by_process.entry(tgid).or_default().push(header.conn);
         let exe = fs::read_link(format!("/proc/{tgid}/exe"))
             .ok()
@@ -141,14 +157,47 @@ impl Decoder {
         }));
     }
 
-    fn close(&mut self, conn: u64, ts: u64, handle: &mut impl FnMut(Event<'_>)) {
+    /// Ends a connection of which `ending` bytes went by.
+    fn close(
+        &mut self,
+        conn: u64,
+        ts: u64,
+        ending: Option<[u64; 2]>,
+        handle: &mut impl FnMut(Event<'_>),
+    ) {
         let Some(known) = self.known.remove(&conn) else { return };
         if let Some(siblings) = self.by_process.get_mut(&known.tgid)
             && let Some(at) = siblings.iter().position(|sibling| *sibling == conn)
         {
             siblings.swap_remove(at);
         }
+        self.tell_missing(&known, ts, ending, handle);
         handle(Event::Close { conn: known.id, ts: self.clock.at(ts) });
+    }
+
+    /// What is missing at the end of each direction: nothing that follows would show it.
+    fn tell_missing(
+        &self,
+        known: &Known,
+        ts: u64,
+        ending: Option<[u64; 2]>,
+        handle: &mut impl FnMut(Event<'_>),
+    ) {
+        let Some(ending) = ending else { return };
+        let directions = [Direction::Send, Direction::Recv];
+        for (dir, (next, end)) in directions.into_iter().zip(known.next.into_iter().zip(ending)) {
+            if end > next {
+                handle(Event::Hole(Hole {
+                    conn: known.id,
+                    ts: self.clock.at(ts),
+                    tid: 0,
+                    dir,
+                    offset: next,
+                    len: end - next,
+                    cause: HoleCause::Lost,
+                }));
+            }
+        }
     }
 
     fn exit(
@@ -157,18 +206,34 @@ impl Decoder {
         connections: &MapHandle,
         handle: &mut impl FnMut(Event<'_>),
     ) {
-        let tgid = header.id;
-        for conn in self.by_process.remove(&tgid).unwrap_or_default() {
-            if let Some(known) = self.known.get(&conn) {
-                // struct connection_key; gone already if the table evicted it.
-                let mut key = [0; 16];
-                key[..8].copy_from_slice(&known.ssl.to_ne_bytes());
-                key[8..12].copy_from_slice(&tgid.to_ne_bytes());
-                let _ = connections.delete(&key);
-            }
-            self.close(conn, header.ts, handle);
+        for conn in self.by_process.remove(&header.id).unwrap_or_default() {
+            let ending = self.known.get(&conn).and_then(|known| {
+                let ending = ending(known, connections);
+                // It may be gone already, if the table evicted it.
+                let _ = connections.delete(&known.key());
+                ending
+            });
+            self.close(conn, header.ts, ending, handle);
         }
     }
+
+    /// When the capture ends: what is missing at the end of connections that go on.
+    pub(super) fn finish(
+        &self,
+        ts: u64,
+        connections: &MapHandle,
+        handle: &mut impl FnMut(Event<'_>),
+    ) {
+        for known in self.known.values() {
+            self.tell_missing(known, ts, ending(known, connections), handle);
+        }
+    }
+}
+
+/// How much went by on a connection, as the kernel side knows it.
+fn ending(known: &Known, connections: &MapHandle) -> Option<[u64; 2]> {
+    let value = connections.lookup(&known.key(), MapFlags::ANY).ok()??;
+    record::ending_of_connection(&value)
 }
 
 fn direction(header: &Header) -> Direction {

@@ -10,6 +10,7 @@ mod load;
 mod reader;
 mod tally;
 
+use crate::clock;
 use crate::error::Error;
 use crate::priority::{self, Rank};
 use crate::queue::Queue;
@@ -128,6 +129,12 @@ impl Capture {
             queue.recycle(block);
         }
         drained
+    }
+
+    /// To be called when everything is drained: tells what is missing at the end of connections that
+    /// have not ended.
+    pub fn finish(&self, mut handle: impl FnMut(Event<'_>)) {
+        self.decoder.finish(clock::monotonic(), &self.connections, &mut handle);
     }
 
     /// The time of day at `ktime` nanoseconds of the kernel's monotonic clock.

@@ -38,6 +38,15 @@ struct shared shared = {};
 #define MAX_CHUNKS 65536
 
 #define MAX_FRAMES 4
+/*
+ * A write of this size or more is copied while it runs, as its ciphertext goes out: at its return
+ * it would come as one burst that no ring holds.
+ */
+#define LARGE_WRITE (1 << 20)
+/* Ciphertext that may be something else than the data of the call: a handshake. */
+#define NOT_DATA (64 << 10)
+/* So many bytes at a time are worth the work. */
+#define PROGRESS (256 << 10)
 /* Entry and exit sites of a function differ in rsp by at most its frame. */
 #define FRAME_SLACK 4096
 
@@ -47,8 +56,10 @@ struct frame {
 	__u64 result; /* address of the byte count, or 0 */
 	__u64 sp;
 	__u64 sock; /* the socket that this thread used during the call */
+	__u64 size; /* bytes that the program offers or takes */
 	__u32 function;
-	__u32 operation;
+	__u16 library;
+	__u16 operation;
 };
 
 /* The rest of a large call's payload on its way out. */
@@ -56,6 +67,7 @@ struct transfer {
 	struct record head;
 	__u64 from;
 	__u64 remaining;
+	__u64 last_flags; /* of the last record */
 };
 
 struct thread {
@@ -84,6 +96,9 @@ struct connection {
 	__u32 address_announced;
 	__s32 fd;	 /* from SSL_set_fd; -1: not known */
 	__u32 looked_up; /* the fd was followed once */
+	/* Of a large write that is not finished, over all its calls: */
+	__u64 ciphertext; /* bytes that went to the socket */
+	__u64 copied;	  /* bytes that were handed over already */
 };
 
 /* One entry a thread that ever made a call; evicted by use, so dead threads cost nothing. */
@@ -348,6 +363,21 @@ static __always_inline bool announce(void *ring, struct connection *connection, 
 	return true;
 }
 
+/* Makes the connection known to user space as far as it is known here. */
+static __always_inline void introduce(void *ring, struct connection *connection,
+				      const struct frame *frame, __u64 pid_tgid, __u32 library,
+				      __u32 direction, __u64 ts)
+{
+	find_address(connection, frame->ssl, frame->sock, library, direction);
+	if (!connection->announced)
+		connection->announced =
+		    announce(ring, connection, RECORD_OPEN, frame->ssl, pid_tgid, library, ts);
+	else if (!connection->address_announced && connection->address.family)
+		announce(ring, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library, ts);
+	if (connection->address.family && connection->announced)
+		connection->address_announced = 1;
+}
+
 /* A record without payload about a connection or a process. */
 static __always_inline bool emit_bare(void *ring, const struct record *head)
 {
@@ -356,6 +386,28 @@ static __always_inline bool emit_bare(void *ring, const struct record *head)
 	if (!record)
 		return false;
 	*record = *head;
+	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
+	return true;
+}
+
+static __always_inline bool emit_close(void *ring, const struct connection *connection,
+				       __u64 pid_tgid)
+{
+	struct {
+		struct record head;
+		struct ending body;
+	} *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+
+	if (!record)
+		return false;
+	__builtin_memset(record, 0, sizeof(*record));
+	record->head.ts = bpf_ktime_get_ns();
+	record->head.conn = connection->id;
+	record->head.len = sizeof(struct ending);
+	record->head.tgid_or_tid = pid_tgid;
+	record->head.kind = RECORD_CLOSE;
+	record->body.offset[DIRECTION_SEND] = connection->offset[DIRECTION_SEND];
+	record->body.offset[DIRECTION_RECV] = connection->offset[DIRECTION_RECV];
 	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
 	return true;
 }
@@ -429,7 +481,7 @@ static long emit_next(__u32 index, struct transfer_ref *ref)
 		len = CHUNK;
 	transfer->remaining -= len;
 	transfer->head.len = len;
-	transfer->head.flags = transfer->remaining ? 0 : RECORD_END_OF_CALL;
+	transfer->head.flags = transfer->remaining ? 0 : transfer->last_flags;
 	if (!emit_full_chunk(ring, &transfer->head, transfer->from)) {
 		COUNT(ring_full_events, 1);
 		COUNT(ring_full_bytes, len);
@@ -439,24 +491,16 @@ static long emit_next(__u32 index, struct transfer_ref *ref)
 	return 0;
 }
 
-/* Hands over the `len` bytes at `from`; whatever cannot be handed over is counted. */
-static __always_inline void emit(void *ring, struct transfer *transfer, struct record *head,
-				 __u64 from, __u64 len)
+/* Hands over the `len` bytes at `from` in chunks; whatever cannot be handed over is counted. */
+static __always_inline void emit_large(struct transfer *transfer, const struct record *head,
+				       __u64 from, __u64 len)
 {
-	if (len <= CHUNK) {
-		head->len = len;
-		if (!emit_chunk(ring, head, from)) {
-			COUNT(ring_full_events, 1);
-			COUNT(ring_full_bytes, len);
-		}
-		return;
-	}
-
 	struct transfer_ref ref = {.transfer = transfer};
 
 	transfer->head = *head;
 	transfer->from = from;
 	transfer->remaining = len;
+	transfer->last_flags = head->flags;
 	if (configuration.have_loop_helper) {
 		bpf_loop(MAX_CHUNKS, emit_next, &ref, 0);
 	} else {
@@ -470,6 +514,21 @@ static __always_inline void emit(void *ring, struct transfer *transfer, struct r
 	}
 }
 
+/* The same in one record of a fitting size where that is enough. */
+static __always_inline void emit(void *ring, struct transfer *transfer, struct record *head,
+				 __u64 from, __u64 len)
+{
+	if (len > CHUNK) {
+		emit_large(transfer, head, from, len);
+		return;
+	}
+	head->len = len;
+	if (!emit_chunk(ring, head, from)) {
+		COUNT(ring_full_events, 1);
+		COUNT(ring_full_bytes, len);
+	}
+}
+
 SEC("uprobe")
 int tls_entry(struct pt_regs *ctx)
 {
@@ -478,7 +537,8 @@ int tls_entry(struct pt_regs *ctx)
 	__u32 function = cookie_function(cookie), operation = cookie_operation(cookie);
 	__u32 result = cookie_result(cookie);
 	__u64 ssl = PT_REGS_PARM1(ctx), sp = PT_REGS_SP(ctx);
-	__u64 argument_4 = PT_REGS_PARM4(ctx), argument_5 = PT_REGS_PARM5(ctx);
+	__u64 argument_3 = PT_REGS_PARM3(ctx), argument_4 = PT_REGS_PARM4(ctx);
+	__u64 argument_5 = PT_REGS_PARM5(ctx);
 	struct thread *thread;
 	struct frame *frame;
 	__u64 depth;
@@ -504,19 +564,22 @@ int tls_entry(struct pt_regs *ctx)
 			return 0; /* its exit is counted as unmatched */
 	}
 
-	/* The stack grows down: frames at or below this call's own have returned unseen. */
+	/* The stack grows down: other frames at or below this call's have returned unseen. */
 	depth = thread->depth;
 	for (int i = 0; i < MAX_FRAMES; i++) {
 		if (depth == 0)
 			break;
 		frame = &thread->frames[(depth - 1) & (MAX_FRAMES - 1)];
-		if (frame->sp > sp) {
-			/* A wrapper that is probed too is inside its own call: count once. */
+		if (frame->sp >= sp) {
+			/*
+			 * A wrapper that is probed too is inside its own call, or jumped here at
+			 * its end: count once.
+			 */
 			if (frame->ssl == ssl && frame->operation == operation &&
 			    frame->function != function)
 				return 0;
 			/* A call on the same object in the same direction cannot be running. */
-			if (frame->ssl != ssl)
+			if (frame->ssl != ssl && frame->sp > sp)
 				break;
 		}
 		depth--;
@@ -527,12 +590,15 @@ int tls_entry(struct pt_regs *ctx)
 	frame = &thread->frames[depth & (MAX_FRAMES - 1)];
 	frame->ssl = ssl;
 	frame->buffer = PT_REGS_PARM2(ctx);
+	/* An `int` leaves the upper half of its register undefined. */
+	frame->size = result == RESULT_RETURN_VALUE ? (__u32)argument_3 : argument_3;
 	frame->result = result == RESULT_IN_ARGUMENT_4	 ? argument_4
 			: result == RESULT_IN_ARGUMENT_5 ? argument_5
 							 : 0;
 	frame->sp = sp;
 	frame->sock = 0;
 	frame->function = function;
+	frame->library = cookie_library(cookie);
 	frame->operation = operation;
 	thread->depth = depth + 1;
 	return 0;
@@ -579,21 +645,27 @@ int tls_exit(struct pt_regs *ctx)
 			frame = top;
 			break;
 		}
-		if (top->sp > sp)
-			return 0; /* a wrapper inside a call that is already followed */
+		/* A function that a followed call went through; a return probe finds rsp 8 higher.
+		 */
+		if (top->sp + 8 >= sp)
+			return 0;
 		depth--;
 	}
+	direction = cookie_operation(cookie) == OPERATION_READ ? DIRECTION_RECV : DIRECTION_SEND;
 	if (!frame) {
-		if (!wanted(pid_tgid))
+		if (!wanted(pid_tgid) || (__s32)PT_REGS_RC(ctx) <= 0)
 			return 0;
-		/* A call that began before we attached, or that the tables had no room for. */
-		n = cookie_result(cookie) == RESULT_RETURN_VALUE
-			? moved(ctx, cookie_operation(cookie), 0)
-			: 0;
-		if (n || (__s32)PT_REGS_RC(ctx) > 0) {
-			COUNT(unmatched_events, 1);
-			COUNT(unmatched_bytes, n);
-		}
+		/*
+		 * A call that began before we attached, or that the tables had no room for. How
+		 * much it moved can only be told from its return value.
+		 */
+		n = 0;
+		if (cookie_result(cookie) == RESULT_RETURN_VALUE)
+			n = moved(ctx, cookie_operation(cookie), 0);
+		COUNT(calls[direction & 1], 1);
+		COUNT(bytes[direction & 1], n);
+		COUNT(unmatched_events, 1);
+		COUNT(unmatched_bytes, n);
 		return 0;
 	}
 	thread->depth = depth - 1;
@@ -602,38 +674,33 @@ int tls_exit(struct pt_regs *ctx)
 	if (!n)
 		return 0;
 	connection = get_connection(frame->ssl, pid_tgid);
-	direction = frame->operation == OPERATION_READ ? DIRECTION_RECV : DIRECTION_SEND;
 	if (!connection) {
+		COUNT(calls[direction & 1], 1);
+		COUNT(bytes[direction & 1], n);
 		COUNT(untracked_events, 1);
 		COUNT(untracked_bytes, n);
 		return 0;
 	}
 
+	void *ring = this_ring();
+	__u64 ts = bpf_ktime_get_ns();
+
+	if (!ring)
+		return 0;
+	introduce(ring, connection, frame, pid_tgid, library, direction, ts);
+
 	struct record head = {
-	    .ts = bpf_ktime_get_ns(),
+	    .ts = ts,
 	    .conn = connection->id,
-	    .offset = connection->offset[direction],
+	    .offset = connection->offset[direction & 1],
 	    .tgid_or_tid = pid_tgid,
 	    .kind = RECORD_DATA,
 	    .direction = direction,
 	    .flags = RECORD_END_OF_CALL,
 	};
-	void *ring = this_ring();
-
-	if (!ring)
-		return 0;
-	connection->offset[direction] += n;
-	if (!connection->address.family)
-		find_address(connection, frame->ssl, frame->sock, library, direction);
-	if (!connection->announced)
-		connection->announced =
-		    announce(ring, connection, RECORD_OPEN, frame->ssl, pid_tgid, library, head.ts);
-	else if (!connection->address_announced && connection->address.family)
-		announce(ring, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library, head.ts);
-	if (connection->address.family && connection->announced)
-		connection->address_announced = 1;
 
 	if (frame->operation == OPERATION_SENDFILE) {
+		connection->offset[direction & 1] += n;
 		COUNT(sendfile_calls, 1);
 		COUNT(sendfile_bytes, n);
 		head.kind = RECORD_SENDFILE;
@@ -643,8 +710,23 @@ int tls_exit(struct pt_regs *ctx)
 		return 0;
 	}
 	COUNT(calls[direction & 1], 1);
+
+	__u64 from = frame->buffer;
+
+	if (direction == DIRECTION_SEND && connection->ciphertext) {
+		/* The end of a large write. */
+		__u64 copied = frame->size >= LARGE_WRITE ? connection->copied : 0;
+
+		connection->ciphertext = 0;
+		connection->copied = 0;
+		if (copied >= n)
+			return 0;
+		from += copied;
+		n -= copied;
+	}
+	connection->offset[direction & 1] += n;
 	COUNT(bytes[direction & 1], n);
-	emit(ring, &thread->transfer, &head, frame->buffer, n);
+	emit(ring, &thread->transfer, &head, from, n);
 	return 0;
 }
 
@@ -664,18 +746,9 @@ int tls_end(struct pt_regs *ctx)
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection)
 		return 0;
-	if (connection->announced) {
-		struct record head = {
-		    .ts = bpf_ktime_get_ns(),
-		    .conn = connection->id,
-		    .tgid_or_tid = pid_tgid,
-		    .kind = RECORD_CLOSE,
-		};
-
-		ring = this_ring();
-		if (!ring || !emit_bare(ring, &head))
-			COUNT(lifecycle_lost, 1);
-	}
+	ring = this_ring();
+	if (connection->announced && (!ring || !emit_close(ring, connection, pid_tgid)))
+		COUNT(lifecycle_lost, 1);
 	bpf_map_delete_elem(&connections, &key);
 	return 0;
 }
@@ -700,22 +773,82 @@ int tls_set_fd(struct pt_regs *ctx)
 }
 
 #ifndef WITHOUT_BTF
-static __always_inline int remember_sock(__u64 sock)
+/* The call that the current thread is in, if any. */
+static __always_inline struct frame *running_call(struct thread *thread)
 {
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
-	__u64 depth = thread ? thread->depth : 0;
+	if (!thread || !thread->depth)
+		return 0;
+	return &thread->frames[(thread->depth - 1) & (MAX_FRAMES - 1)];
+}
 
-	if (depth)
-		thread->frames[(depth - 1) & (MAX_FRAMES - 1)].sock = sock;
-	return 0;
+/*
+ * A large write goes on: `sent` more bytes of its ciphertext went out. Ciphertext is longer than
+ * its plaintext by less than 1/64 at full records, so what is copied here has been encrypted. The
+ * rest follows at the call's return, or in the call that continues it.
+ */
+static __always_inline void progress(struct thread *thread, struct frame *frame, __u64 pid_tgid,
+				     __s32 sent)
+{
+	struct connection *connection = get_connection(frame->ssl, pid_tgid);
+	void *ring = this_ring();
+	__u64 done, copied;
+
+	if (!connection || !ring)
+		return;
+	connection->ciphertext += sent;
+	done = connection->ciphertext - (connection->ciphertext >> 6);
+	copied = connection->copied;
+	if (done < copied + NOT_DATA + PROGRESS)
+		return;
+	done -= NOT_DATA;
+	if (done > frame->size)
+		done = frame->size;
+	if (done <= copied + CHUNK)
+		return;
+
+	struct record head = {
+	    .ts = bpf_ktime_get_ns(),
+	    .conn = connection->id,
+	    .offset = connection->offset[DIRECTION_SEND],
+	    .tgid_or_tid = pid_tgid,
+	    .kind = RECORD_DATA,
+	    .direction = DIRECTION_SEND,
+	};
+
+	introduce(ring, connection, frame, pid_tgid, frame->library, DIRECTION_SEND, head.ts);
+	connection->copied = done;
+	done -= copied;
+	connection->offset[DIRECTION_SEND] += done;
+	COUNT(bytes[DIRECTION_SEND], done);
+	emit_large(&thread->transfer, &head, frame->buffer + copied, done);
 }
 
 /* trace_sock_send_length(struct sock *sk, int ret, int flags), Linux 6.3 */
 SEC("raw_tp/sock_send_length")
 int tls_sock_send(struct bpf_raw_tracepoint_args *ctx)
 {
-	return remember_sock(ctx->args[0]);
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
+	struct frame *frame = running_call(thread);
+	__s32 sent = ctx->args[1];
+
+	if (!frame)
+		return 0;
+	frame->sock = ctx->args[0];
+	if (frame->operation == OPERATION_WRITE && frame->size >= LARGE_WRITE && sent > 0 &&
+	    configuration.have_loop_helper)
+		progress(thread, frame, pid_tgid, sent);
+	return 0;
+}
+
+static __always_inline int remember_sock(__u64 sock)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct frame *frame = running_call(bpf_map_lookup_elem(&threads, &pid_tgid));
+
+	if (frame)
+		frame->sock = sock;
+	return 0;
 }
 
 /* trace_sock_recv_length(struct sock *sk, int ret, int flags), Linux 6.3 */

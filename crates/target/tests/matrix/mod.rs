@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 /// A folder of the matrix, or none if it is not there and this run may do without.
 pub(crate) fn folder(name: &str) -> Option<PathBuf> {
+    // As `cargo xtask libs` decides it.
     let root = std::env::var_os("ECAPTURE_LIBS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/libs"),
+        || std::env::home_dir().unwrap_or_default().join(".cache/ecapture/libs"),
         PathBuf::from,
     );
     let folder = root.join(name);

@@ -91,11 +91,9 @@ fn root() -> Result<PathBuf> {
     if let Some(root) = std::env::var_os("ECAPTURE_LIBS") {
         return Ok(root.into());
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .context("the xtask crate lies in crates/xtask of the workspace")?;
-    Ok(workspace.join(".cache/libs"))
+    // Not in the checkout: building some of them takes minutes, and every clone needs them.
+    let home = std::env::home_dir().context("no home directory; set ECAPTURE_LIBS")?;
+    Ok(home.join(".cache/ecapture/libs"))
 }
 
 fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
