@@ -12,4 +12,5 @@ mod machinery;
 mod output;
 mod placement;
 mod run_command;
+mod streaming;
 mod versions;
