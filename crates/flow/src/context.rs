@@ -31,6 +31,9 @@ pub(crate) struct Shared {
     pub(crate) fields: Vec<Field<'static>>,
     /// An empty list whose allocation serves the next header block.
     pub(crate) field_list: FieldList,
+    /// Empty buffers whose allocations serve the next large bodies: memory that comes fresh from the
+    /// kernel for each costs more than filling it.
+    spare: Vec<Vec<u8>>,
     /// Decoded bytes of the message being shown.
     pub(crate) decoded: Vec<u8>,
     pub(crate) shown: Shown,
@@ -49,6 +52,25 @@ pub(crate) struct Context<'a> {
     pub(crate) shared: &'a mut Shared,
     /// The number of the connection's latest exchange.
     pub(crate) exchanges: &'a mut u64,
+}
+
+impl Shared {
+    /// A buffer for a body of which this is the first piece.
+    pub(crate) fn body_buffer(&mut self, first: &[u8]) -> Vec<u8> {
+        /// A body that begins with less is likely to be small.
+        const LARGE: usize = 8 << 10;
+        if first.len() < LARGE { Vec::new() } else { self.spare.pop().unwrap_or_default() }
+    }
+
+    /// Takes a body's buffer back.
+    pub(crate) fn keep_buffer(&mut self, mut buffer: Vec<u8>) {
+        const KEPT: usize = 8;
+        const SIZES: std::ops::RangeInclusive<usize> = (64 << 10)..=(2 << 20);
+        if self.spare.len() < KEPT && SIZES.contains(&buffer.capacity()) {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
 }
 
 impl Context<'_> {

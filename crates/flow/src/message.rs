@@ -142,6 +142,9 @@ impl Message {
             if fits && ctx.may_hold(bytes.len()) {
                 self.encoded_len += bytes.len() as u64;
                 ctx.shared.shown.bodies += bytes.len() as u64;
+                if held.capacity() == 0 {
+                    *held = ctx.shared.body_buffer(bytes);
+                }
                 held.extend_from_slice(bytes);
                 return;
             }
@@ -211,6 +214,9 @@ impl Message {
         };
         if whole == Shown::Yes {
             ctx.shared.shown.bodies += tail.len() as u64;
+            if let Body::Held { bytes, .. } = self.body {
+                ctx.shared.keep_buffer(bytes);
+            }
             return;
         }
         if let Body::Held { bytes, .. } = &mut self.body {

@@ -121,7 +121,7 @@ impl Capture {
                 }
             }
         }
-        let mut links = Vec::new();
+        let (mut links, mut exit_links) = (Vec::new(), Vec::new());
         // Entries first: an exit whose entry was not seen would count as a loss.
         for (program, sites, retprobe) in [
             ("tls_set_fd", set_fds, false),
@@ -130,9 +130,11 @@ impl Capture {
             ("tls_exit", exits, false),
             ("tls_exit", returns, true),
         ] {
-            self.attach_sites(program, &sites, retprobe, file, &library.path, &mut links)?;
+            let links = if program == "tls_exit" { &mut exit_links } else { &mut links };
+            self.attach_sites(program, &sites, retprobe, file, &library.path, links)?;
         }
         self.links.append(&mut links);
+        self.exit_links.append(&mut exit_links);
         self.functions.extend(functions.iter().map(|function| (number, function.name.clone())));
         self.libraries.push(Arc::new(library));
         Ok(number)

@@ -69,6 +69,7 @@ impl Capture {
             })?;
         let mut capture = Self {
             links: Vec::new(),
+            exit_links: Vec::new(),
             object,
             reader,
             queue,

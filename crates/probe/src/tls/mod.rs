@@ -70,6 +70,7 @@ pub struct Drained {
 /// A running capture.
 pub struct Capture {
     links: Vec<Link>,
+    exit_links: Vec<Link>,
     object: Object,
     reader: Reader,
     queue: Arc<Queue>,
@@ -161,8 +162,9 @@ impl Capture {
     /// Removes every probe. What was captured before is still to be drained, until
     /// [`is_drained`](Self::is_drained).
     pub fn detach(&mut self) {
-        // Latest first: exits before entries, as an exit whose entry was not seen counts as a loss.
-        while self.links.pop().is_some() {}
+        // Exits before entries, as an exit whose entry was not seen counts as a loss.
+        close_all(&mut self.exit_links);
+        close_all(&mut self.links);
         self.reader.stop();
     }
 
@@ -177,6 +179,19 @@ impl Capture {
 
     fn program(&self, name: &'static str) -> Result<libbpf_rs::ProgramMut<'_>, Error> {
         self.object.progs_mut().find(|program| program.name() == name).ok_or(Error::Missing(name))
+    }
+}
+
+/// Closes many links at once. Each makes the kernel wait some 50 ms until no CPU runs the program any
+/// more, and it can wait for all of them together.
+fn close_all(links: &mut Vec<Link>) {
+    const AT_ONCE: usize = 32;
+    while !links.is_empty() {
+        std::thread::scope(|scope| {
+            for link in links.drain(..links.len().min(AT_ONCE)) {
+                scope.spawn(move || drop(link));
+            }
+        });
     }
 }
 
