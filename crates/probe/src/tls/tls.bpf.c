@@ -32,10 +32,13 @@ struct shared shared = {};
 
 /* Largest payload of one record: one TLS record's plaintext. */
 #define CHUNK 16384
+#ifdef WITHOUT_LOOP
 /* Without bpf_loop (before 5.17) a call's first 1 MiB is copied. */
-#define MAX_CHUNKS_WITHOUT_LOOP 64
+#define MAX_CHUNKS 64
+#else
 /* With it 1 GiB: beyond any int-sized call that a program makes at once. */
 #define MAX_CHUNKS 65536
+#endif
 
 #define MAX_FRAMES 4
 /* Entry and exit sites of a function differ in rsp by at most its frame. */
@@ -109,11 +112,13 @@ struct {
 	__type(value, __u8);
 } owners SEC(".maps");
 
-/* With configuration.filter_pid: the processes that are traced. */
+/*
+ * With configuration.filter_pid: the processes that are traced. Allocated beforehand: before 6.1 it
+ * is not safe to do that in a uprobe.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, __u8);
 } pids SEC(".maps");
@@ -132,21 +137,26 @@ struct {
 	__type(value, struct layout);
 } layouts SEC(".maps");
 
-struct ring {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct ring);
-} rings SEC(".maps");
-
 #define COUNT(field, n)                                                                            \
 	__sync_fetch_and_add(                                                                      \
 	    &shared.counters[bpf_get_smp_processor_id() & (STAT_SLOTS - 1)].field, (n))
+
+/*
+ * Before 5.15 each function has an instance of the program of its own, into which user space writes
+ * the cookie: see tls/fixed.rs.
+ */
+static __always_inline __u64 cookie_of(void *ctx)
+{
+	__u64 cookie;
+
+#ifndef WITHOUT_RINGBUF
+	/* The verifier drops the branch not taken, and with it a helper that it does not know. */
+	if (configuration.have_cookie)
+		return bpf_get_attach_cookie(ctx);
+#endif
+	asm volatile("%0 = " FIXED_COOKIE " ll" : "=r"(cookie));
+	return cookie;
+}
 
 static __always_inline __u32 cookie_library(__u64 cookie)
 {
@@ -184,30 +194,11 @@ static __always_inline bool wanted(__u64 pid_tgid)
 	return true;
 }
 
-static __always_inline void *this_ring(void)
-{
-	__u32 index = bpf_get_smp_processor_id() % configuration.ring_count;
-
-	return bpf_map_lookup_elem(&rings, &index);
-}
-
-/*
- * How to submit: wake a sleeping reader at once, a napping one when the ring fills up. The counter
- * that every record bumps before this is the full barrier that pairs with the reader's own between
- * setting reader_asleep and looking at the ring for the last time.
- */
-static __always_inline __u64 submit_flags(void *ring, __u64 added)
-{
-	if (shared.reader_asleep) {
-		shared.reader_asleep = 0;
-		return BPF_RB_FORCE_WAKEUP;
-	}
-	__u64 filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
-
-	if (filled >= configuration.wakeup_level && filled - added < configuration.wakeup_level)
-		return BPF_RB_FORCE_WAKEUP;
-	return BPF_RB_NO_WAKEUP;
-}
+#ifdef WITHOUT_RINGBUF
+#include "perf_buffer.h"
+#else
+#include "ring_buffer.h"
+#endif
 
 #ifndef WITHOUT_BTF
 static __always_inline bool read_address(struct address *address, __u64 sock)
@@ -322,13 +313,13 @@ static __always_inline struct connection *get_connection(__u64 ssl, __u64 pid_tg
 }
 
 /* Says who the connection is. False if the ring is full: the next call tries again. */
-static __always_inline bool announce(void *ring, struct connection *connection, __u8 kind,
+static __always_inline bool announce(void *output, struct connection *connection, __u8 kind,
 				     __u64 ssl, __u64 pid_tgid, __u32 library, __u64 ts)
 {
 	struct {
 		struct record head;
 		struct announcement body;
-	} *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+	} *record = output_reserve(output, sizeof(*record));
 
 	if (!record)
 		return false;
@@ -344,20 +335,18 @@ static __always_inline bool announce(void *ring, struct connection *connection, 
 	record->body.library = library;
 	bpf_get_current_comm(record->body.comm, sizeof(record->body.comm));
 	record->body.address = connection->address;
-	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
-	return true;
+	return output_submit(output, record, sizeof(*record), sizeof(*record));
 }
 
 /* A record without payload about a connection or a process. */
-static __always_inline bool emit_bare(void *ring, const struct record *head)
+static __always_inline bool emit_bare(void *output, const struct record *head)
 {
-	struct record *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+	struct record *record = output_reserve(output, sizeof(*record));
 
 	if (!record)
 		return false;
 	*record = *head;
-	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
-	return true;
+	return output_submit(output, record, sizeof(*record), sizeof(*record));
 }
 
 /*
@@ -369,7 +358,8 @@ static __always_inline bool emit_bare(void *ring, const struct record *head)
 		struct {                                                                           \
 			struct record head;                                                        \
 			__u8 payload[size];                                                        \
-		} *record = bpf_ringbuf_reserve(ring, sizeof(struct record) + (size), 0);          \
+		} *record = output_reserve(output, sizeof(struct record) + (size));                \
+		bool unreadable = false;                                                           \
                                                                                                    \
 		if (!record)                                                                       \
 			return false;                                                              \
@@ -382,14 +372,25 @@ static __always_inline bool emit_bare(void *ring, const struct record *head)
 			COUNT(unreadable_events, 1);                                               \
 			COUNT(unreadable_bytes, len);                                              \
 			record->head.kind = RECORD_UNREADABLE;                                     \
+			unreadable = true; /* lost already, whether its notice is or not */        \
 		}                                                                                  \
-		bpf_ringbuf_submit(record,                                                         \
-				   submit_flags(ring, sizeof(struct record) + (size) + 8));        \
-		return true;                                                                       \
+		return output_submit(output, record, sizeof(struct record) + (size),               \
+				     sizeof(struct record) + len) ||                               \
+		       unreadable;                                                                 \
 	} while (0)
 
-static __always_inline bool emit_chunk(void *ring, const struct record *head, __u64 from)
+static __always_inline bool emit_full_chunk(void *output, const struct record *head, __u64 from)
 {
+	__u64 len = head->len;
+
+	EMIT_CLASS(CHUNK);
+}
+
+static __always_inline bool emit_chunk(void *output, const struct record *head, __u64 from)
+{
+#ifdef WITHOUT_RINGBUF
+	return emit_full_chunk(output, head, from);
+#else
 	__u64 len = head->len;
 
 	/* Sizes leave room for two headers, so that a record takes a power of two or nearly. */
@@ -408,62 +409,62 @@ static __always_inline bool emit_chunk(void *ring, const struct record *head, __
 	if (len <= 8144)
 		EMIT_CLASS(8144);
 	EMIT_CLASS(CHUNK);
+#endif
 }
 
-static __always_inline bool emit_full_chunk(void *ring, const struct record *head, __u64 from)
+/* One chunk of a large call; false at its end. */
+static __always_inline bool emit_next(void *output, struct transfer *transfer)
 {
-	__u64 len = head->len;
-
-	EMIT_CLASS(CHUNK);
-}
-
-static long emit_next(__u32 index, struct transfer_ref *ref)
-{
-	struct transfer *transfer = ref->transfer;
-	void *ring = this_ring();
 	__u64 len = transfer->remaining;
 
-	if (!ring || !len)
-		return 1;
+	if (!output || !len)
+		return false;
 	if (len > CHUNK)
 		len = CHUNK;
 	transfer->remaining -= len;
 	transfer->head.len = len;
 	transfer->head.flags = transfer->remaining ? 0 : RECORD_END_OF_CALL;
-	if (!emit_full_chunk(ring, &transfer->head, transfer->from)) {
+	if (!emit_full_chunk(output, &transfer->head, transfer->from)) {
 		COUNT(ring_full_events, 1);
 		COUNT(ring_full_bytes, len);
 	}
 	transfer->head.offset += len;
 	transfer->from += len;
-	return 0;
+	return true;
 }
 
+#ifndef WITHOUT_LOOP
+static long emit_in_loop(__u32 index, struct transfer_ref *ref)
+{
+	return !emit_next(this_output(0), ref->transfer);
+}
+#endif
+
 /* Hands over the `len` bytes at `from`; whatever cannot be handed over is counted. */
-static __always_inline void emit(void *ring, struct transfer *transfer, struct record *head,
+static __always_inline void emit(void *output, struct transfer *transfer, struct record *head,
 				 __u64 from, __u64 len)
 {
 	if (len <= CHUNK) {
 		head->len = len;
-		if (!emit_chunk(ring, head, from)) {
+		if (!emit_chunk(output, head, from)) {
 			COUNT(ring_full_events, 1);
 			COUNT(ring_full_bytes, len);
 		}
 		return;
 	}
 
-	struct transfer_ref ref = {.transfer = transfer};
-
 	transfer->head = *head;
 	transfer->from = from;
 	transfer->remaining = len;
-	if (configuration.have_loop_helper) {
-		bpf_loop(MAX_CHUNKS, emit_next, &ref, 0);
-	} else {
-		for (__u32 i = 0; i < MAX_CHUNKS_WITHOUT_LOOP; i++)
-			if (emit_next(i, &ref))
-				break;
-	}
+#ifdef WITHOUT_LOOP
+	for (__u32 i = 0; i < MAX_CHUNKS; i++)
+		if (!emit_next(output, transfer))
+			break;
+#else
+	struct transfer_ref ref = {.transfer = transfer};
+
+	bpf_loop(MAX_CHUNKS, emit_in_loop, &ref, 0);
+#endif
 	if (transfer->remaining) {
 		COUNT(too_large_events, 1);
 		COUNT(too_large_bytes, transfer->remaining);
@@ -474,7 +475,7 @@ SEC("uprobe")
 int tls_entry(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = cookie_of(ctx);
 	__u32 function = cookie_function(cookie), operation = cookie_operation(cookie);
 	__u32 result = cookie_result(cookie);
 	__u64 ssl = PT_REGS_PARM1(ctx), sp = PT_REGS_SP(ctx);
@@ -560,7 +561,7 @@ SEC("uprobe")
 int tls_exit(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = cookie_of(ctx);
 	__u32 function = cookie_function(cookie), library = cookie_library(cookie);
 	__u64 sp = PT_REGS_SP(ctx), depth, n;
 	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
@@ -618,18 +619,18 @@ int tls_exit(struct pt_regs *ctx)
 	    .direction = direction,
 	    .flags = RECORD_END_OF_CALL,
 	};
-	void *ring = this_ring();
+	void *output = this_output(ctx);
 
-	if (!ring)
+	if (!output)
 		return 0;
 	connection->offset[direction] += n;
 	if (!connection->address.family)
 		find_address(connection, frame->ssl, frame->sock, library, direction);
 	if (!connection->announced)
 		connection->announced =
-		    announce(ring, connection, RECORD_OPEN, frame->ssl, pid_tgid, library, head.ts);
+		    announce(output, connection, RECORD_OPEN, frame->ssl, pid_tgid, library, head.ts);
 	else if (!connection->address_announced && connection->address.family)
-		announce(ring, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library, head.ts);
+		announce(output, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library, head.ts);
 	if (connection->address.family && connection->announced)
 		connection->address_announced = 1;
 
@@ -638,13 +639,13 @@ int tls_exit(struct pt_regs *ctx)
 		COUNT(sendfile_bytes, n);
 		head.kind = RECORD_SENDFILE;
 		head.len = n > 0xffffffff ? 0xffffffff : n;
-		if (!emit_bare(ring, &head))
+		if (!emit_bare(output, &head))
 			COUNT(lifecycle_lost, 1);
 		return 0;
 	}
 	COUNT(calls[direction & 1], 1);
 	COUNT(bytes[direction & 1], n);
-	emit(ring, &thread->transfer, &head, frame->buffer, n);
+	emit(output, &thread->transfer, &head, frame->buffer, n);
 	return 0;
 }
 
@@ -654,9 +655,9 @@ int tls_end(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct connection_key key = {.ssl = PT_REGS_PARM1(ctx), .tgid = pid_tgid >> 32};
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = cookie_of(ctx);
 	struct connection *connection;
-	void *ring;
+	void *output;
 
 	if (!wanted(pid_tgid))
 		return 0;
@@ -672,8 +673,8 @@ int tls_end(struct pt_regs *ctx)
 		    .kind = RECORD_CLOSE,
 		};
 
-		ring = this_ring();
-		if (!ring || !emit_bare(ring, &head))
+		output = this_output(ctx);
+		if (!output || !emit_bare(output, &head))
 			COUNT(lifecycle_lost, 1);
 	}
 	bpf_map_delete_elem(&connections, &key);
@@ -685,7 +686,7 @@ SEC("uprobe")
 int tls_set_fd(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = cookie_of(ctx);
 	struct connection *connection;
 
 	if (!wanted(pid_tgid))
@@ -754,7 +755,7 @@ int tls_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *task = (struct task_struct *)ctx->args[0];
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	__u32 tgid = pid_tgid >> 32;
-	void *ring;
+	void *output;
 
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0; /* other threads go on */
@@ -770,8 +771,8 @@ int tls_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	    .kind = RECORD_EXIT,
 	};
 
-	ring = this_ring();
-	if (!ring || !emit_bare(ring, &head))
+	output = this_output(ctx);
+	if (!output || !emit_bare(output, &head))
 		COUNT(lifecycle_lost, 1);
 	return 0;
 }
