@@ -83,7 +83,9 @@ impl Features {
         Self {
             ring_buffer,
             cookie,
-            loop_helper: ring_buffer && kernel.loop_helper && !without.has(Feature::Loop),
+            // An instance with a fixed cookie cannot have the loop's callback, and need not: no kernel
+            // has the helper without cookies.
+            loop_helper: ring_buffer && cookie && kernel.loop_helper && !without.has(Feature::Loop),
             multi: cookie && kernel.multi && !without.has(Feature::Multi),
         }
     }
