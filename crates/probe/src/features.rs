@@ -4,7 +4,8 @@ use libbpf_rs::libbpf_sys;
 use std::ffi::c_void;
 use std::io;
 
-/// The environment variable that withholds features: names of [`FEATURES`], separated by commas.
+/// The environment variable that withholds features, and with each what is younger: names of
+/// [`FEATURES`], separated by commas.
 pub const VARIABLE: &str = "ECAPTURE_WITHOUT";
 
 /// Something that only newer kernels have, and without which a capture works in another way.
@@ -75,19 +76,15 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// Asks the kernel. What builds on a feature that is missing is not used either.
+    /// Asks the kernel. What is younger than a feature that is missing is not used either, as there
+    /// is no kernel with it; the instances of programs that replace cookies cannot call `bpf_loop`.
     pub(crate) fn detect(without: &Without) -> Self {
         let kernel = Self::of_kernel();
         let ring_buffer = kernel.ring_buffer && !without.has(Feature::RingBuffer);
         let cookie = ring_buffer && kernel.cookie && !without.has(Feature::Cookie);
-        Self {
-            ring_buffer,
-            cookie,
-            // An instance with a fixed cookie cannot have the loop's callback, and need not: no kernel
-            // has the helper without cookies.
-            loop_helper: ring_buffer && cookie && kernel.loop_helper && !without.has(Feature::Loop),
-            multi: cookie && kernel.multi && !without.has(Feature::Multi),
-        }
+        let loop_helper = cookie && kernel.loop_helper && !without.has(Feature::Loop);
+        let multi = loop_helper && kernel.multi && !without.has(Feature::Multi);
+        Self { ring_buffer, cookie, loop_helper, multi }
     }
 
     fn of_kernel() -> Self {
