@@ -33,7 +33,10 @@ struct shared shared = {};
 /* Largest payload of one record: one TLS record's plaintext. */
 #define CHUNK 16384
 #ifdef WITHOUT_LOOP
-/* Without bpf_loop (before 5.17) a call's first 1 MiB is copied. */
+/*
+ * Without bpf_loop (before 5.17) a program copies 1 MiB, and goes on by tail calls, of which there
+ * may be 32 or 33: of a call at least the first 33 MiB are copied.
+ */
 #define MAX_CHUNKS 64
 #else
 /* With it 1 GiB: beyond any int-sized call that a program makes at once. */
@@ -433,16 +436,64 @@ static __always_inline bool emit_next(void *output, struct transfer *transfer)
 	return true;
 }
 
-#ifndef WITHOUT_LOOP
+static __always_inline void count_rest(const struct transfer *transfer)
+{
+	if (transfer->remaining) {
+		COUNT(too_large_events, 1);
+		COUNT(too_large_bytes, transfer->remaining);
+	}
+}
+
+#ifdef WITHOUT_LOOP
+int tls_rest(struct pt_regs *ctx);
+
+/* tls_rest, for it and tls_exit to go on with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(void *));
+} rest SEC(".maps") = {.values = {[0] = (void *)&tls_rest}};
+
+static __always_inline void emit_large(void *ctx, void *output, struct transfer *transfer)
+{
+	for (__u32 i = 0; i < MAX_CHUNKS; i++)
+		if (!emit_next(output, transfer))
+			break;
+	if (transfer->remaining)
+		bpf_tail_call(ctx, &rest, 0);
+	count_rest(transfer);
+}
+
+/* The next part of the large call that tls_exit saw the end of. */
+SEC("uprobe")
+int tls_rest(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
+
+	if (thread)
+		emit_large(ctx, this_output(ctx), &thread->transfer);
+	return 0;
+}
+#else
 static long emit_in_loop(__u32 index, struct transfer_ref *ref)
 {
 	return !emit_next(this_output(0), ref->transfer);
 }
+
+static __always_inline void emit_large(void *ctx, void *output, struct transfer *transfer)
+{
+	struct transfer_ref ref = {.transfer = transfer};
+
+	bpf_loop(MAX_CHUNKS, emit_in_loop, &ref, 0);
+	count_rest(transfer);
+}
 #endif
 
 /* Hands over the `len` bytes at `from`; whatever cannot be handed over is counted. */
-static __always_inline void emit(void *output, struct transfer *transfer, struct record *head,
-				 __u64 from, __u64 len)
+static __always_inline void emit(void *ctx, void *output, struct transfer *transfer,
+				 struct record *head, __u64 from, __u64 len)
 {
 	if (len <= CHUNK) {
 		head->len = len;
@@ -456,19 +507,7 @@ static __always_inline void emit(void *output, struct transfer *transfer, struct
 	transfer->head = *head;
 	transfer->from = from;
 	transfer->remaining = len;
-#ifdef WITHOUT_LOOP
-	for (__u32 i = 0; i < MAX_CHUNKS; i++)
-		if (!emit_next(output, transfer))
-			break;
-#else
-	struct transfer_ref ref = {.transfer = transfer};
-
-	bpf_loop(MAX_CHUNKS, emit_in_loop, &ref, 0);
-#endif
-	if (transfer->remaining) {
-		COUNT(too_large_events, 1);
-		COUNT(too_large_bytes, transfer->remaining);
-	}
+	emit_large(ctx, output, transfer);
 }
 
 SEC("uprobe")
@@ -627,10 +666,11 @@ int tls_exit(struct pt_regs *ctx)
 	if (!connection->address.family)
 		find_address(connection, frame->ssl, frame->sock, library, direction);
 	if (!connection->announced)
-		connection->announced =
-		    announce(output, connection, RECORD_OPEN, frame->ssl, pid_tgid, library, head.ts);
+		connection->announced = announce(output, connection, RECORD_OPEN, frame->ssl,
+						 pid_tgid, library, head.ts);
 	else if (!connection->address_announced && connection->address.family)
-		announce(output, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library, head.ts);
+		announce(output, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library,
+			 head.ts);
 	if (connection->address.family && connection->announced)
 		connection->address_announced = 1;
 
@@ -645,7 +685,7 @@ int tls_exit(struct pt_regs *ctx)
 	}
 	COUNT(calls[direction & 1], 1);
 	COUNT(bytes[direction & 1], n);
-	emit(output, &thread->transfer, &head, frame->buffer, n);
+	emit(ctx, output, &thread->transfer, &head, frame->buffer, n);
 	return 0;
 }
 
