@@ -122,10 +122,10 @@ struct configuration {
 	__u64 wakeup_level; /* bytes in a ring that wake a napping reader */
 	__u32 ring_count;
 	__u32 wanted_uid;
-	__u8 filter_pid;       /* only processes in the map `pids` */
-	__u8 filter_uid;       /* only threads whose user is wanted_uid */
-	__u8 filter_cgroup;    /* only tasks in the cgroup in the map `cgroups`, or below it */
-	__u8 follow_children;  /* children of traced processes are traced */
+	__u8 filter_pid;      /* only processes in the map `pids` */
+	__u8 filter_uid;      /* only threads whose user is wanted_uid */
+	__u8 filter_cgroup;   /* only tasks in the cgroup in the map `cgroups`, or below it */
+	__u8 follow_children; /* children of traced processes are traced */
 	__u8 have_cookie;     /* bpf_get_attach_cookie, Linux 5.15 */
 	__u8 reserved[3];
 };

@@ -33,7 +33,10 @@ struct shared shared = {};
 /* Largest payload of one record: one TLS record's plaintext. */
 #define CHUNK 16384
 #ifdef WITHOUT_LOOP
-/* Without bpf_loop (before 5.17) a call's first 1 MiB is copied. */
+/*
+ * Without bpf_loop (before 5.17) a program copies 1 MiB, and goes on by tail calls, of which there
+ * may be 32 or 33: of a call at least the first 33 MiB are copied.
+ */
 #define MAX_CHUNKS 64
 #else
 /* With it 1 GiB: beyond any int-sized call that a program makes at once. */
@@ -463,6 +466,15 @@ static __always_inline bool emit_chunk(void *output, const struct record *head, 
 #endif
 }
 
+static __always_inline void begin_transfer(struct transfer *transfer, const struct record *head,
+					   __u64 from, __u64 len)
+{
+	transfer->head = *head;
+	transfer->from = from;
+	transfer->remaining = len;
+	transfer->last_flags = head->flags;
+}
+
 /* One chunk of a large call; false at its end. */
 static __always_inline bool emit_next(void *output, struct transfer *transfer)
 {
@@ -484,49 +496,75 @@ static __always_inline bool emit_next(void *output, struct transfer *transfer)
 	return true;
 }
 
-#ifndef WITHOUT_LOOP
-static long emit_in_loop(__u32 index, struct transfer_ref *ref)
+static __always_inline void count_rest(const struct transfer *transfer)
 {
-	return !emit_next(this_output(0), ref->transfer);
-}
-#endif
-
-/* Hands over the `len` bytes at `from` in chunks; whatever cannot be handed over is counted. */
-static __always_inline void emit_large(void *output, struct transfer *transfer,
-				       const struct record *head, __u64 from, __u64 len)
-{
-	transfer->head = *head;
-	transfer->from = from;
-	transfer->remaining = len;
-	transfer->last_flags = head->flags;
-#ifdef WITHOUT_LOOP
-	for (__u32 i = 0; i < MAX_CHUNKS; i++)
-		if (!emit_next(output, transfer))
-			break;
-#else
-	struct transfer_ref ref = {.transfer = transfer};
-
-	bpf_loop(MAX_CHUNKS, emit_in_loop, &ref, 0);
-#endif
 	if (transfer->remaining) {
 		COUNT(too_large_events, 1);
 		COUNT(too_large_bytes, transfer->remaining);
 	}
 }
 
-/* The same in one record of a fitting size where that is enough. */
-static __always_inline void emit(void *output, struct transfer *transfer, struct record *head,
-				 __u64 from, __u64 len)
+#ifdef WITHOUT_LOOP
+int tls_rest(struct pt_regs *ctx);
+
+/* tls_rest, for it and tls_exit to go on with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(void *));
+} rest SEC(".maps") = {.values = {[0] = (void *)&tls_rest}};
+
+static __always_inline void emit_large(void *ctx, void *output, struct transfer *transfer)
 {
-	if (len > CHUNK) {
-		emit_large(output, transfer, head, from, len);
+	for (__u32 i = 0; i < MAX_CHUNKS; i++)
+		if (!emit_next(output, transfer))
+			break;
+	if (transfer->remaining)
+		bpf_tail_call(ctx, &rest, 0);
+	count_rest(transfer);
+}
+
+/* The next part of the large call that tls_exit saw the end of. */
+SEC("uprobe")
+int tls_rest(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
+
+	if (thread)
+		emit_large(ctx, this_output(ctx), &thread->transfer);
+	return 0;
+}
+#else
+static long emit_in_loop(__u32 index, struct transfer_ref *ref)
+{
+	return !emit_next(this_output(0), ref->transfer);
+}
+
+static __always_inline void emit_large(void *ctx, void *output, struct transfer *transfer)
+{
+	struct transfer_ref ref = {.transfer = transfer};
+
+	bpf_loop(MAX_CHUNKS, emit_in_loop, &ref, 0);
+	count_rest(transfer);
+}
+#endif
+
+/* Hands over the `len` bytes at `from`; whatever cannot be handed over is counted. */
+static __always_inline void emit(void *ctx, void *output, struct transfer *transfer,
+				 struct record *head, __u64 from, __u64 len)
+{
+	if (len <= CHUNK) {
+		head->len = len;
+		if (!emit_chunk(output, head, from)) {
+			COUNT(ring_full_events, 1);
+			COUNT(ring_full_bytes, len);
+		}
 		return;
 	}
-	head->len = len;
-	if (!emit_chunk(output, head, from)) {
-		COUNT(ring_full_events, 1);
-		COUNT(ring_full_bytes, len);
-	}
+	begin_transfer(transfer, head, from, len);
+	emit_large(ctx, output, transfer);
 }
 
 SEC("uprobe")
@@ -726,7 +764,7 @@ int tls_exit(struct pt_regs *ctx)
 	}
 	connection->offset[direction & 1] += n;
 	COUNT(bytes[direction & 1], n);
-	emit(output, &thread->transfer, &head, from, n);
+	emit(ctx, output, &thread->transfer, &head, from, n);
 	return 0;
 }
 
@@ -821,7 +859,8 @@ static __always_inline void progress(void *ctx, struct thread *thread, struct fr
 	done -= copied;
 	connection->offset[DIRECTION_SEND] += done;
 	COUNT(bytes[DIRECTION_SEND], done);
-	emit_large(output, &thread->transfer, &head, frame->buffer + copied, done);
+	begin_transfer(&thread->transfer, &head, frame->buffer + copied, done);
+	emit_large(ctx, output, &thread->transfer);
 }
 #endif
 
