@@ -47,6 +47,11 @@ const MAX_RINGS: usize = 16;
 impl Capture {
     /// Loads the programs and attaches those that need no library.
     pub fn load(options: Options) -> Result<Self, Error> {
+        // What libbpf says of a feature that it does without concerns nobody; of an error, it is in
+        // the log if the user wants it.
+        libbpf_rs::set_print(Some((PrintLevel::Info, |_, message| {
+            tracing::debug!("{}", message.trim_end());
+        })));
         let cpus = libbpf_rs::num_possible_cpus().map_err(|source| Error::Load { source })?;
         let ring_count = cpus.clamp(1, MAX_RINGS);
         let ring_size = (options.ring_bytes.max(page_size()) * cpus.div_ceil(ring_count))
