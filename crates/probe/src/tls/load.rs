@@ -13,6 +13,7 @@ use crate::priority::{self, Rank};
 use crate::queue::Queue;
 use crate::record::Configuration;
 use crate::ring::{BpfRing, Buffer, PerfRing, Rings};
+use libbpf_rs::PrintLevel;
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
 use libbpf_rs::{ProgramAttachType, libbpf_sys};
 use std::io;
