@@ -4,6 +4,15 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
+/// Fails if somebody else watches the process: then nothing can be said of the tool under test.
+pub fn assert_unwatched(pid: u32, file_name: &str) {
+    let patched = patched_offsets(pid, file_name);
+    assert!(
+        patched.is_empty(),
+        "another program has breakpoints in {file_name} on this host: run these tests without it"
+    );
+}
+
 /// The offsets in the file at which the process's code of that file differs from it.
 pub fn patched_offsets(pid: u32, file_name: &str) -> Vec<u64> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();

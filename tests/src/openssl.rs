@@ -35,7 +35,7 @@ impl FileServer {
             .args(["s_server", "-WWW", "-naccept", "1", "-accept"])
             .arg(format!("127.0.0.1:{port}"));
         openssl.arg("-cert").arg(&certificate.certificate).arg("-key").arg(&certificate.key);
-        openssl.stdin(Stdio::null()).stdout(Stdio::piped());
+        openssl.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = Process::start(&mut openssl);
         let mut stdout = process.stdout_lines();
         stdout.wait_for("\"ACCEPT\"", |line| line.starts_with("ACCEPT"));

@@ -4,7 +4,7 @@ use e2e::capture::run as ecapture;
 use e2e::certificate::Certificate;
 use e2e::cgroup::{self, Cgroup};
 use e2e::curl::{Http, curl};
-use e2e::memory::patched_offsets;
+use e2e::memory::{assert_unwatched, patched_offsets};
 use e2e::nginx::Nginx;
 use e2e::peer::{Language, Server, Waiting};
 use e2e::process::{command, run};
@@ -104,6 +104,7 @@ fn other_processes_get_no_breakpoint() {
     needs_bpf!();
     let scene = Scene::new(2);
     let (wanted, other) = (scene.pid(0), scene.pid(1));
+    assert_unwatched(other, "libssl.so.3");
     let capture = Capture::raw(&scene.scratch, &["--pid", &wanted.to_string()]);
     assert_ne!(
         patched_offsets(wanted, "libssl.so.3"),

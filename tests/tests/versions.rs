@@ -3,10 +3,11 @@
 
 use crate::exactness::openssl::{s_client_sends_and_receives, s_server_serves_a_file_to_s_client};
 use crate::placement::assert_calls;
+use e2e::Scratch;
 use e2e::calls::{self, with_libraries};
 use e2e::certificate::Certificate;
 use e2e::version::Version;
-use e2e::{Scratch, needs_bpf};
+use std::process::Command;
 
 fn assert_every_call(name: &str) {
     let version = Version::named(name);
@@ -20,53 +21,55 @@ fn assert_every_call(name: &str) {
     }
 }
 
-fn assert_every_byte(name: &str) {
+/// Runs one of the exchanges of `openssl` programs with a version's own.
+fn with_programs(exchange: fn(&dyn Fn() -> Command, &[&str]), name: &str) {
     let version = Version::named(name);
     // Named, so that it is attached before the first program maps it.
     let [_, ssl] = version.libraries();
-    let arguments = ["--libssl", ssl.to_str().unwrap()];
-    s_client_sends_and_receives(|| version.openssl(), &arguments);
-    s_server_serves_a_file_to_s_client(|| version.openssl(), &arguments);
+    exchange(&|| version.openssl(), &["--libssl", ssl.to_str().unwrap()]);
 }
 
-/// A test of the calls of each version, named after it.
-macro_rules! every_call {
-    ($($test:ident: $name:literal,)*) => {
-        mod every_call {
+fn s_client(name: &str) {
+    with_programs(s_client_sends_and_receives, name);
+}
+
+/// This one reads and writes through a BIO, not through the functions that have names.
+fn s_server(name: &str) {
+    with_programs(s_server_serves_a_file_to_s_client, name);
+}
+
+/// A test of each version, named after it.
+macro_rules! versions {
+    ($what:ident by $assert:ident: $($test:ident = $name:literal,)*) => {
+        mod $what {
             $(#[test]
             fn $test() {
                 e2e::needs_bpf!();
-                super::assert_every_call($name);
+                super::$assert($name);
             })*
         }
     };
 }
 
-every_call! {
-    openssl_1_1_0: "openssl-1.1.0",
-    openssl_1_1_1: "bullseye-run",
-    openssl_3_5: "trixie-run",
-    openssl_3_6: "sid-run",
-    openssl_4_0: "openssl-4.0",
-    boringssl_of_android_10: "android-10",
-    boringssl_of_android_13: "android-13",
-    boringssl_of_android_14: "android-14",
+versions! { every_call by assert_every_call:
+    openssl_1_1_0 = "openssl-1.1.0",
+    openssl_1_1_1 = "bullseye-run",
+    openssl_3_5 = "trixie-run",
+    openssl_3_6 = "sid-run",
+    openssl_4_0 = "openssl-4.0",
+    boringssl_of_android_10 = "android-10",
+    boringssl_of_android_13 = "android-13",
+    boringssl_of_android_14 = "android-14",
 }
 
-#[test]
-fn openssl_1_1_1_programs() {
-    needs_bpf!();
-    assert_every_byte("bullseye-run");
+versions! { programs_that_call_the_library by s_client:
+    openssl_1_1_1 = "bullseye-run",
+    openssl_3_5 = "trixie-run",
+    openssl_3_6 = "sid-run",
 }
 
-#[test]
-fn openssl_3_5_programs() {
-    needs_bpf!();
-    assert_every_byte("trixie-run");
-}
-
-#[test]
-fn openssl_3_6_programs() {
-    needs_bpf!();
-    assert_every_byte("sid-run");
+versions! { programs_that_go_through_a_bio by s_server:
+    openssl_1_1_1 = "bullseye-run",
+    openssl_3_5 = "trixie-run",
+    openssl_3_6 = "sid-run",
 }

@@ -11,17 +11,17 @@ use std::process::Command;
 #[test]
 fn distribution_s_client() {
     needs_bpf!();
-    s_client_sends_and_receives(distribution, &[]);
+    s_client_sends_and_receives(&distribution, &[]);
 }
 
 #[test]
 fn distribution_s_server() {
     needs_bpf!();
-    s_server_serves_a_file_to_s_client(distribution, &[]);
+    s_server_serves_a_file_to_s_client(&distribution, &[]);
 }
 
 /// Any `openssl` against a server in Python.
-pub(crate) fn s_client_sends_and_receives(openssl: impl Fn() -> Command, arguments: &[&str]) {
+pub(crate) fn s_client_sends_and_receives(openssl: &dyn Fn() -> Command, arguments: &[&str]) {
     let scratch = Scratch::new();
     let certificate = Certificate::new(&scratch);
     let (request, response) = (Payload::text(500_000), Payload::binary(700_000));
@@ -39,7 +39,7 @@ pub(crate) fn s_client_sends_and_receives(openssl: impl Fn() -> Command, argumen
 
 /// Any `openssl` against itself.
 pub(crate) fn s_server_serves_a_file_to_s_client(
-    openssl: impl Fn() -> Command,
+    openssl: &dyn Fn() -> Command,
     arguments: &[&str],
 ) {
     let scratch = Scratch::new();
