@@ -1,4 +1,4 @@
-//! Compiles the BPF programs: with CO-RE relocations, and once more without any use of kernel types.
+//! Compiles the BPF programs, each in the variants that kernels need.
 
 use libbpf_cargo::SkeletonBuilder;
 use std::ffi::OsString;
@@ -8,11 +8,22 @@ use std::{env, error, process};
 /// Each program source, the object it becomes, and what is defined for it.
 const OBJECTS: &[(&str, &str, &[&str])] = &[
     ("src/tls/tls.bpf.c", "tls.bpf.o", &[]),
-    ("src/tls/tls.bpf.c", "tls_without_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    ("src/tls/tls.bpf.c", "tls_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
+    ("src/tls/tls.bpf.c", "tls_no_ringbuf.bpf.o", &["-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"]),
+    // The same without CO-RE relocations, for kernels that do not describe their types.
+    ("src/tls/tls.bpf.c", "tls_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    ("src/tls/tls.bpf.c", "tls_no_btf_loop.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"]),
+    (
+        "src/tls/tls.bpf.c",
+        "tls_no_btf_ringbuf.bpf.o",
+        &["-DWITHOUT_BTF", "-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"],
+    ),
 ];
 
 fn main() {
     println!("cargo::rerun-if-changed=src/include");
+    println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
+    println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
     println!("cargo::rerun-if-changed=build.rs");
     for (source, object, defines) in OBJECTS {
         println!("cargo::rerun-if-changed={source}");

@@ -11,6 +11,18 @@ pub enum Error {
         /// What libbpf said.
         source: libbpf_rs::Error,
     },
+    /// Before Linux 5.11 maps count as locked memory.
+    #[error(
+        "cannot load the BPF programs: {source}; this kernel counts maps as locked memory, of which \
+         {limit} bytes are allowed: run with CAP_SYS_RESOURCE, or after `ulimit -l unlimited` (in a \
+         systemd unit: LimitMEMLOCK=infinity)"
+    )]
+    LockedMemory {
+        /// `RLIMIT_MEMLOCK`
+        limit: u64,
+        /// What libbpf said.
+        source: libbpf_rs::Error,
+    },
     /// A part of the BPF object that the loader relies on is not in it.
     #[error("the BPF object has no {0}; this build of ecapture is broken")]
     Missing(&'static str),

@@ -6,6 +6,9 @@
 pub mod clock;
 mod error;
 pub mod features;
+mod mapping;
+mod memory;
+mod perf_event;
 pub mod priority;
 mod queue;
 mod record;

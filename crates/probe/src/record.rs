@@ -160,7 +160,7 @@ pub(crate) struct Configuration {
     pub(crate) filter_uid: u8,
     pub(crate) filter_cgroup: u8,
     pub(crate) follow_children: u8,
-    pub(crate) have_loop_helper: u8,
+    pub(crate) have_cookie: u8,
     pub(crate) reserved: [u8; 3],
 }
 
@@ -175,7 +175,7 @@ impl Configuration {
             self.filter_uid,
             self.filter_cgroup,
             self.follow_children,
-            self.have_loop_helper,
+            self.have_cookie,
         ]);
         bytes
     }
@@ -190,9 +190,11 @@ pub(crate) mod counter {
     pub(crate) const PEEKS: usize = 4;
     pub(crate) const SENDFILE_CALLS: usize = 5;
     pub(crate) const SENDFILE_BYTES: usize = 6;
+    /// What a ring had no room for. With perf buffers it is called `perf_buffer`.
+    pub(crate) const RING_FULL: &str = "ring_full";
     /// Pairs of events and bytes, by the name that the summary gives them.
     pub(crate) const LOSSES: [(&str, usize); 5] = [
-        ("ring_full", 7),
+        (RING_FULL, 7),
         ("unreadable", 9),
         ("unmatched_exit", 11),
         ("too_large", 13),

@@ -22,6 +22,7 @@ use flow::Flow;
 use libraries::{Finding, Libraries, Search};
 use output::Writer;
 use probe::clock;
+use probe::features::Without;
 use probe::tls::{Capture, Drained, Options};
 use rustix::process::Signal;
 use signals::Signals;
@@ -92,6 +93,7 @@ impl Run {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             queue_bytes: QUEUE,
             use_btf: use_btf(config.global.btf)?,
+            without: Without::from_environment()?,
             pids,
             follow_children: child.is_some(),
             uid: config.global.uid,

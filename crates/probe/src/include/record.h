@@ -76,6 +76,9 @@ enum operation {
 	OPERATION_SET_FD = 7,
 };
 
+/* Stands in a program for the cookie that user space puts there (text, for the assembler). */
+#define FIXED_COOKIE "0x5eca97c0c001e5a1"
+
 /* Where a successful call leaves its byte count: the return value, or *argument N (4 or 5). */
 #define RESULT_RETURN_VALUE 0
 #define RESULT_IN_ARGUMENT_4 4
@@ -100,7 +103,7 @@ struct counters {
 	__u64 peeks;
 	__u64 sendfile_calls;
 	__u64 sendfile_bytes;
-	__u64 ring_full_events;
+	__u64 ring_full_events; /* or a full perf buffer */
 	__u64 ring_full_bytes;
 	__u64 unreadable_events;
 	__u64 unreadable_bytes;
@@ -119,11 +122,11 @@ struct configuration {
 	__u64 wakeup_level; /* bytes in a ring that wake a napping reader */
 	__u32 ring_count;
 	__u32 wanted_uid;
-	__u8 filter_pid;       /* only processes in the map `pids` */
-	__u8 filter_uid;       /* only threads whose user is wanted_uid */
-	__u8 filter_cgroup;    /* only tasks in the cgroup in the map `cgroups`, or below it */
-	__u8 follow_children;  /* children of traced processes are traced */
-	__u8 have_loop_helper; /* bpf_loop, Linux 5.17 */
+	__u8 filter_pid;      /* only processes in the map `pids` */
+	__u8 filter_uid;      /* only threads whose user is wanted_uid */
+	__u8 filter_cgroup;   /* only tasks in the cgroup in the map `cgroups`, or below it */
+	__u8 follow_children; /* children of traced processes are traced */
+	__u8 have_cookie;     /* bpf_get_attach_cookie, Linux 5.15 */
 	__u8 reserved[3];
 };
 

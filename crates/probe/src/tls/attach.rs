@@ -1,10 +1,11 @@
 //! Puts probes on one library file.
 
-use super::{Capture, Layout};
+use super::{Capture, Layout, Probe, fixed};
 use crate::error::Error;
 use crate::record::{MAX_FUNCTIONS, MAX_LIBRARIES, RawLayout};
 use event::Library;
-use libbpf_rs::{Link, MapCore, MapFlags, UprobeMultiOpts, UprobeOpts};
+use libbpf_rs::{MapCore, MapFlags, UprobeMultiOpts, UprobeOpts};
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -76,6 +77,16 @@ impl Sites {
         self.offsets.push(offset as usize);
         self.cookies.push(cookie);
     }
+
+    /// The sites of each cookie; those of one were pushed in a row.
+    fn by_cookie(&self) -> impl Iterator<Item = (u64, &[usize])> {
+        let mut offsets = self.offsets.as_slice();
+        self.cookies.chunk_by(|one, other| one == other).filter_map(move |cookies| {
+            let (these, rest) = offsets.split_at_checked(cookies.len())?;
+            offsets = rest;
+            Some((*cookies.first()?, these))
+        })
+    }
 }
 
 impl Capture {
@@ -121,7 +132,7 @@ impl Capture {
                 }
             }
         }
-        let (mut links, mut exit_links) = (Vec::new(), Vec::new());
+        let (mut probes, mut exit_probes) = (Vec::new(), Vec::new());
         // Entries first: an exit whose entry was not seen would count as a loss.
         for (program, sites, retprobe) in [
             ("tls_set_fd", set_fds, false),
@@ -130,11 +141,11 @@ impl Capture {
             ("tls_exit", exits, false),
             ("tls_exit", returns, true),
         ] {
-            let links = if program == "tls_exit" { &mut exit_links } else { &mut links };
-            self.attach_sites(program, &sites, retprobe, file, &library.path, links)?;
+            let probes = if program == "tls_exit" { &mut exit_probes } else { &mut probes };
+            self.attach_sites(program, &sites, retprobe, file, &library.path, probes)?;
         }
-        self.links.append(&mut links);
-        self.exit_links.append(&mut exit_links);
+        self.probes.append(&mut probes);
+        self.exit_probes.append(&mut exit_probes);
         self.functions.extend(functions.iter().map(|function| (number, function.name.clone())));
         self.libraries.push(Arc::new(library));
         Ok(number)
@@ -160,7 +171,7 @@ impl Capture {
         retprobe: bool,
         file: &File,
         path: &str,
-        links: &mut Vec<Link>,
+        probes: &mut Vec<Probe>,
     ) -> Result<(), Error> {
         if sites.offsets.is_empty() {
             return Ok(());
@@ -169,6 +180,8 @@ impl Capture {
             |source| Error::Attach { what: program.to_owned(), path: path.to_owned(), source };
         // The link in /proc leads to the open file itself, in whatever mount namespace it is.
         let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let open_name =
+            CString::new(open.as_str()).map_err(|nul| failed(std::io::Error::from(nul).into()))?;
         let program = self.program(program)?;
         // Children are not known yet when probes are placed, so following them means all processes.
         let pids: Vec<i32> = match &self.pids {
@@ -176,23 +189,28 @@ impl Capture {
             _ => vec![-1],
         };
         for pid in pids {
-            if self.multi {
+            if self.features.multi {
                 let opts = UprobeMultiOpts {
                     offsets: sites.offsets.clone(),
                     cookies: sites.cookies.clone(),
                     retprobe,
                     ..Default::default()
                 };
-                links.push(
-                    program.attach_uprobe_multi_with_opts(pid, &open, "", opts).map_err(failed)?,
-                );
-                continue;
-            }
-            for (offset, cookie) in sites.offsets.iter().zip(&sites.cookies) {
-                let opts = UprobeOpts { cookie: *cookie, retprobe, ..Default::default() };
-                links.push(
-                    program.attach_uprobe_with_opts(pid, &open, *offset, opts).map_err(failed)?,
-                );
+                let link = program.attach_uprobe_multi_with_opts(pid, &open, "", opts);
+                probes.push(Probe::Link { _link: link.map_err(failed)? });
+            } else if self.features.cookie {
+                for (offset, cookie) in sites.offsets.iter().zip(&sites.cookies) {
+                    let opts = UprobeOpts { cookie: *cookie, retprobe, ..Default::default() };
+                    let link = program.attach_uprobe_with_opts(pid, &open, *offset, opts);
+                    probes.push(Probe::Link { _link: link.map_err(failed)? });
+                }
+            } else {
+                for (cookie, offsets) in sites.by_cookie() {
+                    let events =
+                        fixed::attach(&program, cookie, retprobe, pid, &open_name, offsets);
+                    let events = events.map_err(failed)?.into_iter();
+                    probes.extend(events.map(|event| Probe::Event { _event: event }));
+                }
             }
         }
         Ok(())

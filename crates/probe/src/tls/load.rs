@@ -2,22 +2,42 @@
 
 use super::decode::Decoder;
 use super::reader::Reader;
-use super::{Capture, Options};
+use super::shared::Shared;
+use super::{Capture, Options, Probe};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::features;
+use crate::features::{Feature, Features};
+use crate::mapping::page_size;
+use crate::memory;
 use crate::priority::{self, Rank};
 use crate::queue::Queue;
-use crate::record::{Configuration, MAX_FUNCTIONS, STAT_SLOTS, counter};
-use crate::ring::{Mapping, Rings, page_size};
+use crate::record::Configuration;
+use crate::ring::{BpfRing, Buffer, PerfRing, Rings};
+use libbpf_rs::PrintLevel;
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
 use libbpf_rs::{ProgramAttachType, libbpf_sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-const WITH_BTF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tls.bpf.o"));
-const WITHOUT_BTF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tls_without_btf.bpf.o"));
+macro_rules! object {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name))
+    };
+}
+
+/// The programs compiled for what a kernel has: BTF, ring buffers, and `bpf_loop` (which is not used
+/// without ring buffers). See build.rs.
+fn object(btf: bool, features: Features) -> &'static [u8] {
+    match (btf, features.ring_buffer, features.loop_helper) {
+        (true, true, true) => object!("tls.bpf.o"),
+        (true, true, false) => object!("tls_no_loop.bpf.o"),
+        (true, false, _) => object!("tls_no_ringbuf.bpf.o"),
+        (false, true, true) => object!("tls_no_btf.bpf.o"),
+        (false, true, false) => object!("tls_no_btf_loop.bpf.o"),
+        (false, false, _) => object!("tls_no_btf_ringbuf.bpf.o"),
+    }
+}
 
 /// Programs that are attached by uprobes; the others are raw tracepoints.
 const UPROBES: [&str; 4] = ["tls_entry", "tls_exit", "tls_end", "tls_set_fd"];
@@ -28,13 +48,21 @@ const MAX_RINGS: usize = 16;
 impl Capture {
     /// Loads the programs and attaches those that need no library.
     pub fn load(options: Options) -> Result<Self, Error> {
+        // What libbpf says of a feature that it does without concerns nobody; of an error, it is in
+        // the log if the user wants it.
+        libbpf_rs::set_print(Some((PrintLevel::Info, |_, message| {
+            tracing::debug!("{}", message.trim_end());
+        })));
         let cpus = libbpf_rs::num_possible_cpus().map_err(|source| Error::Load { source })?;
         let ring_count = cpus.clamp(1, MAX_RINGS);
         let ring_size = (options.ring_bytes.max(page_size()) * cpus.div_ceil(ring_count))
             .checked_next_power_of_two()
             .unwrap_or(1 << 30)
             .min(1 << 30);
-        let multi = features::uprobe_multi();
+        memory::unlimit();
+        let features = Features::detect(&options.without);
+        let use_btf = options.use_btf && !options.without.has(Feature::Btf);
+        tracing::debug!("with type information: {use_btf}; {features:?}");
         let configuration = Configuration {
             wakeup_level: ring_size as u64 / 4,
             ring_count: ring_count as u32,
@@ -43,19 +71,22 @@ impl Capture {
             filter_uid: u8::from(options.uid.is_some()),
             filter_cgroup: u8::from(options.cgroup.is_some()),
             follow_children: u8::from(options.follow_children),
-            have_loop_helper: u8::from(features::loop_helper()),
+            have_cookie: u8::from(features.cookie),
             reserved: [0; 3],
         };
-        let object = if options.use_btf { WITH_BTF } else { WITHOUT_BTF };
         let mut open = ObjectBuilder::default()
             .name("tls")
-            .and_then(|builder| builder.open_memory(object))
+            .and_then(|builder| builder.open_memory(object(use_btf, features)))
             .map_err(|source| Error::Load { source })?;
-        configure(&mut open, &configuration, multi)?;
-        let object = open.load().map_err(|source| Error::Load { source })?;
+        configure(&mut open, &configuration, features.multi)?;
+        let object = open.load().map_err(memory::explain)?;
 
-        let rings = make_rings(&object, ring_count, ring_size)?;
-        let shared = Arc::new(map_shared(&object)?);
+        let rings = if features.ring_buffer {
+            ring_buffers(&object, ring_count, ring_size)?
+        } else {
+            perf_buffers(&object, cpus, options.ring_bytes)?
+        };
+        let shared = Arc::new(Shared::new(&object, features.ring_buffer)?);
         let queue = Arc::new(Queue::new(options.queue_bytes).map_err(Error::Wait)?);
         let reader = Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue))?;
         priority::take(Rank::Calm);
@@ -68,8 +99,8 @@ impl Capture {
                     .map_err(|source| Error::Map { map: "connections", source })
             })?;
         let mut capture = Self {
-            links: Vec::new(),
-            exit_links: Vec::new(),
+            probes: Vec::new(),
+            exit_probes: Vec::new(),
             object,
             reader,
             queue,
@@ -79,7 +110,7 @@ impl Capture {
             connections,
             libraries: Vec::new(),
             functions: Vec::new(),
-            multi,
+            features,
             pids: options.pids.clone(),
             follow_children: options.follow_children,
             notes: Vec::new(),
@@ -94,7 +125,7 @@ impl Capture {
                 .update(&0_u32.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)
                 .map_err(|source| Error::Map { map: "cgroups", source })?;
         }
-        capture.attach_tracepoints(options.use_btf);
+        capture.attach_tracepoints(use_btf);
         Ok(capture)
     }
 
@@ -108,12 +139,12 @@ impl Capture {
             );
             return;
         }
-        let mut links = Vec::new();
+        let mut probes = Vec::new();
         let mut attach = |program: &'static str, tracepoint: &str| {
             let link = self.raw_tracepoint(program, tracepoint);
             match link {
                 Ok(link) => {
-                    links.push(link);
+                    probes.push(Probe::Link { _link: link });
                     None
                 }
                 Err(error) => Some(error.to_string()),
@@ -137,7 +168,7 @@ impl Capture {
                 "addresses of connections that hide their descriptor are unknown: {error}"
             ));
         }
-        self.links.append(&mut links);
+        self.probes.append(&mut probes);
         self.notes.append(&mut notes);
     }
 
@@ -163,6 +194,8 @@ fn configure(
                 Some(value) if value.len() == bytes.len() => value.copy_from_slice(&bytes),
                 _ => return Err(Error::Missing("configuration")),
             }
+        } else if name == "pids" && configuration.filter_pid == 0 {
+            map.set_max_entries(1).map_err(|source| Error::Map { map: "pids", source })?;
         } else if name == "rings" {
             map.set_max_entries(configuration.ring_count)
                 .map_err(|source| Error::Map { map: "rings", source })?;
@@ -178,10 +211,10 @@ fn configure(
     Ok(())
 }
 
-fn make_rings(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
+fn ring_buffers(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
     let outer = object.maps().find(|map| map.name() == "rings").ok_or(Error::Missing("rings"))?;
     let failed = |source| Error::Ring { size, source };
-    let mut fds = Vec::with_capacity(count);
+    let mut buffers = Vec::with_capacity(count);
     for index in 0..count as u32 {
         let opts = libbpf_sys::bpf_map_create_opts {
             sz: size_of::<libbpf_sys::bpf_map_create_opts>() as _,
@@ -200,19 +233,28 @@ fn make_rings(object: &Object, count: usize, size: usize) -> Result<Rings, Error
         outer
             .update(&index.to_ne_bytes(), &(fd.as_raw_fd() as u32).to_ne_bytes(), MapFlags::ANY)
             .map_err(|source| Error::Map { map: "rings", source })?;
-        fds.push(fd);
+        buffers.push(Buffer::Bpf(BpfRing::new(fd, size).map_err(failed)?));
     }
-    Rings::new(fds, size).map_err(failed)
+    Ok(Rings::new(buffers))
 }
 
-/// Maps `struct shared`, the only thing in `.bss`.
-fn map_shared(object: &Object) -> Result<Mapping, Error> {
-    let expected = 8 + STAT_SLOTS * counter::COUNT * 8 + MAX_FUNCTIONS * 8;
-    let map = object
-        .maps()
-        .find(|map| map.name().to_string_lossy().ends_with(".bss"))
-        .filter(|map| map.value_size() as usize == expected)
-        .ok_or(Error::Missing("shared"))?;
-    Mapping::new(&map.as_fd(), expected.next_multiple_of(page_size()), 0, true)
-        .map_err(|source| Error::Ring { size: expected, source })
+fn perf_buffers(object: &Object, cpus: usize, bytes: usize) -> Result<Rings, Error> {
+    let events =
+        object.maps().find(|map| map.name() == "events").ok_or(Error::Missing("events"))?;
+    let size = bytes.max(page_size()).checked_next_power_of_two().unwrap_or(1 << 30).min(1 << 30);
+    let mut buffers = Vec::with_capacity(cpus);
+    for cpu in 0..cpus as u32 {
+        let ring = match PerfRing::new(cpu, size) {
+            Ok(ring) => ring,
+            // A CPU that is possible but not there. Should it come, what it writes is counted lost.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
+            Err(source) => return Err(Error::Ring { size, source }),
+        };
+        let event = ring.event().as_raw_fd() as u32;
+        events
+            .update(&cpu.to_ne_bytes(), &event.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|source| Error::Map { map: "events", source })?;
+        buffers.push(Buffer::Perf(ring));
+    }
+    Ok(Rings::new(buffers))
 }

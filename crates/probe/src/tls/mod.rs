@@ -6,19 +6,22 @@
 
 mod attach;
 mod decode;
+mod fixed;
 mod load;
 mod reader;
+mod shared;
 mod tally;
 
 use crate::clock;
 use crate::error::Error;
+use crate::features::{Features, Without};
 use crate::priority::{self, Rank};
 use crate::queue::Queue;
-use crate::ring::Mapping;
 use decode::Decoder;
 use event::{Event, Library, Timestamp};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object};
 use reader::Reader;
+use shared::Shared;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -34,6 +37,8 @@ pub struct Options {
     pub queue_bytes: usize,
     /// Use the kernel's type information (addresses of sockets, children, process ends).
     pub use_btf: bool,
+    /// Features of the kernel to do without, for tests.
+    pub without: Without,
     /// Only these processes. More can be added later.
     pub pids: Option<Vec<u32>>,
     /// Children of the processes in `pids` are traced too.
@@ -67,20 +72,26 @@ pub struct Drained {
     pub more: bool,
 }
 
+/// Something attached, as long as it is kept.
+enum Probe {
+    Link { _link: Link },
+    Event { _event: OwnedFd },
+}
+
 /// A running capture.
 pub struct Capture {
-    links: Vec<Link>,
-    exit_links: Vec<Link>,
+    probes: Vec<Probe>,
+    exit_probes: Vec<Probe>,
     object: Object,
     reader: Reader,
     queue: Arc<Queue>,
     rank: Rank,
-    shared: Arc<Mapping>,
+    shared: Arc<Shared>,
     decoder: Decoder,
     connections: MapHandle,
     libraries: Vec<Arc<Library>>,
     functions: Vec<(usize, String)>,
-    multi: bool,
+    features: Features,
     pids: Option<Vec<u32>>,
     follow_children: bool,
     notes: Vec<String>,
@@ -151,11 +162,12 @@ impl Capture {
     /// How often each function of library number `library` was hit, by name, in the order in which
     /// they were attached.
     pub fn hits(&self, library: usize) -> Vec<(String, u64)> {
+        let counts = self.shared.counts();
         self.functions
             .iter()
             .enumerate()
             .filter(|(_, (owner, _))| *owner == library)
-            .map(|(index, (_, name))| (name.clone(), tally::hits(&self.shared, index)))
+            .map(|(index, (_, name))| (name.clone(), counts.hits(index)))
             .collect()
     }
 
@@ -163,8 +175,8 @@ impl Capture {
     /// [`is_drained`](Self::is_drained).
     pub fn detach(&mut self) {
         // Exits before entries, as an exit whose entry was not seen counts as a loss.
-        close_all(&mut self.exit_links);
-        close_all(&mut self.links);
+        close_all(&mut self.exit_probes);
+        close_all(&mut self.probes);
         self.reader.stop();
     }
 
@@ -182,14 +194,14 @@ impl Capture {
     }
 }
 
-/// Closes many links at once. Each makes the kernel wait some 50 ms until no CPU runs the program any
+/// Closes many probes at once. Each makes the kernel wait some 50 ms until no CPU runs the program any
 /// more, and it can wait for all of them together.
-fn close_all(links: &mut Vec<Link>) {
+fn close_all(probes: &mut Vec<Probe>) {
     const AT_ONCE: usize = 32;
-    while !links.is_empty() {
+    while !probes.is_empty() {
         std::thread::scope(|scope| {
-            for link in links.drain(..links.len().min(AT_ONCE)) {
-                scope.spawn(move || drop(link));
+            for probe in probes.drain(..probes.len().min(AT_ONCE)) {
+                scope.spawn(move || drop(probe));
             }
         });
     }

@@ -4,11 +4,12 @@
 //! threads, because whatever comes while it waits for its turn may be lost. The work that takes
 //! time is done elsewhere.
 
+use super::shared::Shared;
 use crate::error::Error;
 use crate::priority::{self, Rank};
 use crate::queue::{self, Block, Queue};
 use crate::record;
-use crate::ring::{Mapping, Rings};
+use crate::ring::Rings;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl Reader {
     /// Starts to move samples from `rings` to `queue`.
     pub(super) fn start(
         rings: Rings,
-        shared: Arc<Mapping>,
+        shared: Arc<Shared>,
         queue: Arc<Queue>,
     ) -> Result<Self, Error> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| Error::Wait(error.into()))?;
@@ -89,7 +90,7 @@ fn epoll(rings: &Rings, queue: &Queue, stop: &OwnedFd) -> rustix::io::Result<Own
 
 struct Work {
     rings: Rings,
-    shared: Arc<Mapping>,
+    shared: Arc<Shared>,
     queue: Arc<Queue>,
     epoll: OwnedFd,
     block: Block,
@@ -112,7 +113,7 @@ impl Work {
                 return;
             } else if self.prepare_sleep() {
                 self.wait(Some(DOZE));
-                self.set_asleep(0);
+                self.shared.set_asleep(0);
             }
         }
     }
@@ -144,21 +145,14 @@ impl Work {
     /// Says that the reader is about to sleep until the next record. False if there is something to
     /// read already.
     fn prepare_sleep(&self) -> bool {
-        self.set_asleep(1);
+        self.shared.set_asleep(1);
         // Pairs with the barrier between a program's reservation and its look at the flag.
         fence(Ordering::SeqCst);
         if self.rings.is_empty() {
             return true;
         }
-        self.set_asleep(0);
+        self.shared.set_asleep(0);
         false
-    }
-
-    fn set_asleep(&self, value: u32) {
-        // The first member of `struct shared`.
-        if let Some(flag) = self.shared.u32_at(0) {
-            flag.store(value, Ordering::SeqCst);
-        }
     }
 
     fn wait(&mut self, limit: Option<Duration>) {

@@ -1,14 +1,9 @@
 //! What the kernel side counted.
 
 use super::decode::Decoder;
-use crate::record::{MAX_FUNCTIONS, STAT_SLOTS, counter};
-use crate::ring::Mapping;
+use super::shared::Shared;
+use crate::record::counter;
 use event::LossTable;
-use std::sync::atomic::Ordering;
-
-/// `struct shared`: the flag and its padding come before the counters.
-const COUNTERS: usize = 8;
-const HITS: usize = COUNTERS + STAT_SLOTS * counter::COUNT * 8;
 
 /// Calls and bytes since the start. Bytes are payload. What was seen is what was delivered plus
 /// what was lost.
@@ -39,15 +34,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn read(shared: &Mapping, decoder: &Decoder) -> Self {
-        let sum = |field: usize| {
-            (0..STAT_SLOTS)
-                .filter_map(|slot| shared.u64_at(COUNTERS + (slot * counter::COUNT + field) * 8))
-                .map(|value| value.load(Ordering::Relaxed))
-                .sum::<u64>()
-        };
+    pub(super) fn read(shared: &Shared, decoder: &Decoder) -> Self {
+        let counts = shared.counts();
+        let sum = |field| counts.sum(field);
         let mut lost = LossTable::default();
         for (place, field) in counter::LOSSES {
+            let place = match (place, shared) {
+                (counter::RING_FULL, Shared::Unmapped(_)) => "perf_buffer",
+                _ => place,
+            };
             lost.add(place, sum(field), sum(field + 1));
         }
         lost.add("unknown_connection", decoder.unknown_events, decoder.unknown_bytes);
@@ -65,11 +60,4 @@ impl Tally {
             lifecycle_lost: sum(counter::LIFECYCLE_LOST),
         }
     }
-}
-
-pub(super) fn hits(shared: &Mapping, function: usize) -> u64 {
-    if function >= MAX_FUNCTIONS {
-        return 0;
-    }
-    shared.u64_at(HITS + function * 8).map_or(0, |hits| hits.load(Ordering::Relaxed))
 }

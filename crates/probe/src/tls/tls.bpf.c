@@ -32,10 +32,16 @@ struct shared shared = {};
 
 /* Largest payload of one record: one TLS record's plaintext. */
 #define CHUNK 16384
-/* Without bpf_loop (before 5.17) a call's first 1 MiB is copied. */
-#define MAX_CHUNKS_WITHOUT_LOOP 64
+#ifdef WITHOUT_LOOP
+/*
+ * Without bpf_loop (before 5.17) a program copies 1 MiB, and goes on by tail calls, of which there
+ * may be 32 or 33: of a call at least the first 33 MiB are copied.
+ */
+#define MAX_CHUNKS 64
+#else
 /* With it 1 GiB: beyond any int-sized call that a program makes at once. */
 #define MAX_CHUNKS 65536
+#endif
 
 #define MAX_FRAMES 4
 /*
@@ -124,11 +130,13 @@ struct {
 	__type(value, __u8);
 } owners SEC(".maps");
 
-/* With configuration.filter_pid: the processes that are traced. */
+/*
+ * With configuration.filter_pid: the processes that are traced. Allocated beforehand: before 6.1 it
+ * is not safe to do that in a uprobe.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, __u8);
 } pids SEC(".maps");
@@ -147,21 +155,26 @@ struct {
 	__type(value, struct layout);
 } layouts SEC(".maps");
 
-struct ring {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct ring);
-} rings SEC(".maps");
-
 #define COUNT(field, n)                                                                            \
 	__sync_fetch_and_add(                                                                      \
 	    &shared.counters[bpf_get_smp_processor_id() & (STAT_SLOTS - 1)].field, (n))
+
+/*
+ * Before 5.15 each function has an instance of the program of its own, into which user space writes
+ * the cookie: see tls/fixed.rs.
+ */
+static __always_inline __u64 cookie_of(void *ctx)
+{
+	__u64 cookie;
+
+#ifndef WITHOUT_RINGBUF
+	/* The verifier drops the branch not taken, and with it a helper that it does not know. */
+	if (configuration.have_cookie)
+		return bpf_get_attach_cookie(ctx);
+#endif
+	asm volatile("%0 = " FIXED_COOKIE " ll" : "=r"(cookie));
+	return cookie;
+}
 
 static __always_inline __u32 cookie_library(__u64 cookie)
 {
@@ -199,30 +212,11 @@ static __always_inline bool wanted(__u64 pid_tgid)
 	return true;
 }
 
-static __always_inline void *this_ring(void)
-{
-	__u32 index = bpf_get_smp_processor_id() % configuration.ring_count;
-
-	return bpf_map_lookup_elem(&rings, &index);
-}
-
-/*
- * How to submit: wake a sleeping reader at once, a napping one when the ring fills up. The counter
- * that every record bumps before this is the full barrier that pairs with the reader's own between
- * setting reader_asleep and looking at the ring for the last time.
- */
-static __always_inline __u64 submit_flags(void *ring, __u64 added)
-{
-	if (shared.reader_asleep) {
-		shared.reader_asleep = 0;
-		return BPF_RB_FORCE_WAKEUP;
-	}
-	__u64 filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
-
-	if (filled >= configuration.wakeup_level && filled - added < configuration.wakeup_level)
-		return BPF_RB_FORCE_WAKEUP;
-	return BPF_RB_NO_WAKEUP;
-}
+#ifdef WITHOUT_RINGBUF
+#include "perf_buffer.h"
+#else
+#include "ring_buffer.h"
+#endif
 
 #ifndef WITHOUT_BTF
 static __always_inline bool read_address(struct address *address, __u64 sock)
@@ -337,13 +331,13 @@ static __always_inline struct connection *get_connection(__u64 ssl, __u64 pid_tg
 }
 
 /* Says who the connection is. False if the ring is full: the next call tries again. */
-static __always_inline bool announce(void *ring, struct connection *connection, __u8 kind,
+static __always_inline bool announce(void *output, struct connection *connection, __u8 kind,
 				     __u64 ssl, __u64 pid_tgid, __u32 library, __u64 ts)
 {
 	struct {
 		struct record head;
 		struct announcement body;
-	} *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+	} *record = output_reserve(output, sizeof(*record));
 
 	if (!record)
 		return false;
@@ -359,44 +353,42 @@ static __always_inline bool announce(void *ring, struct connection *connection, 
 	record->body.library = library;
 	bpf_get_current_comm(record->body.comm, sizeof(record->body.comm));
 	record->body.address = connection->address;
-	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
-	return true;
+	return output_submit(output, record, sizeof(*record), sizeof(*record));
 }
 
 /* Makes the connection known to user space as far as it is known here. */
-static __always_inline void introduce(void *ring, struct connection *connection,
+static __always_inline void introduce(void *output, struct connection *connection,
 				      const struct frame *frame, __u64 pid_tgid, __u32 library,
 				      __u32 direction, __u64 ts)
 {
 	find_address(connection, frame->ssl, frame->sock, library, direction);
 	if (!connection->announced)
 		connection->announced =
-		    announce(ring, connection, RECORD_OPEN, frame->ssl, pid_tgid, library, ts);
+		    announce(output, connection, RECORD_OPEN, frame->ssl, pid_tgid, library, ts);
 	else if (!connection->address_announced && connection->address.family)
-		announce(ring, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library, ts);
+		announce(output, connection, RECORD_ADDRESS, frame->ssl, pid_tgid, library, ts);
 	if (connection->address.family && connection->announced)
 		connection->address_announced = 1;
 }
 
 /* A record without payload about a connection or a process. */
-static __always_inline bool emit_bare(void *ring, const struct record *head)
+static __always_inline bool emit_bare(void *output, const struct record *head)
 {
-	struct record *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+	struct record *record = output_reserve(output, sizeof(*record));
 
 	if (!record)
 		return false;
 	*record = *head;
-	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
-	return true;
+	return output_submit(output, record, sizeof(*record), sizeof(*record));
 }
 
-static __always_inline bool emit_close(void *ring, const struct connection *connection,
+static __always_inline bool emit_close(void *output, const struct connection *connection,
 				       __u64 pid_tgid)
 {
 	struct {
 		struct record head;
 		struct ending body;
-	} *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+	} *record = output_reserve(output, sizeof(*record));
 
 	if (!record)
 		return false;
@@ -408,8 +400,7 @@ static __always_inline bool emit_close(void *ring, const struct connection *conn
 	record->head.kind = RECORD_CLOSE;
 	record->body.offset[DIRECTION_SEND] = connection->offset[DIRECTION_SEND];
 	record->body.offset[DIRECTION_RECV] = connection->offset[DIRECTION_RECV];
-	bpf_ringbuf_submit(record, submit_flags(ring, sizeof(*record)));
-	return true;
+	return output_submit(output, record, sizeof(*record), sizeof(*record));
 }
 
 /*
@@ -421,7 +412,8 @@ static __always_inline bool emit_close(void *ring, const struct connection *conn
 		struct {                                                                           \
 			struct record head;                                                        \
 			__u8 payload[size];                                                        \
-		} *record = bpf_ringbuf_reserve(ring, sizeof(struct record) + (size), 0);          \
+		} *record = output_reserve(output, sizeof(struct record) + (size));                \
+		bool unreadable = false;                                                           \
                                                                                                    \
 		if (!record)                                                                       \
 			return false;                                                              \
@@ -434,14 +426,25 @@ static __always_inline bool emit_close(void *ring, const struct connection *conn
 			COUNT(unreadable_events, 1);                                               \
 			COUNT(unreadable_bytes, len);                                              \
 			record->head.kind = RECORD_UNREADABLE;                                     \
+			unreadable = true; /* lost already, whether its notice is or not */        \
 		}                                                                                  \
-		bpf_ringbuf_submit(record,                                                         \
-				   submit_flags(ring, sizeof(struct record) + (size) + 8));        \
-		return true;                                                                       \
+		return output_submit(output, record, sizeof(struct record) + (size),               \
+				     sizeof(struct record) + len) ||                               \
+		       unreadable;                                                                 \
 	} while (0)
 
-static __always_inline bool emit_chunk(void *ring, const struct record *head, __u64 from)
+static __always_inline bool emit_full_chunk(void *output, const struct record *head, __u64 from)
 {
+	__u64 len = head->len;
+
+	EMIT_CLASS(CHUNK);
+}
+
+static __always_inline bool emit_chunk(void *output, const struct record *head, __u64 from)
+{
+#ifdef WITHOUT_RINGBUF
+	return emit_full_chunk(output, head, from);
+#else
 	__u64 len = head->len;
 
 	/* Sizes leave room for two headers, so that a record takes a power of two or nearly. */
@@ -460,80 +463,115 @@ static __always_inline bool emit_chunk(void *ring, const struct record *head, __
 	if (len <= 8144)
 		EMIT_CLASS(8144);
 	EMIT_CLASS(CHUNK);
+#endif
 }
 
-static __always_inline bool emit_full_chunk(void *ring, const struct record *head, __u64 from)
+static __always_inline void begin_transfer(struct transfer *transfer, const struct record *head,
+					   __u64 from, __u64 len)
 {
-	__u64 len = head->len;
-
-	EMIT_CLASS(CHUNK);
+	transfer->head = *head;
+	transfer->from = from;
+	transfer->remaining = len;
+	transfer->last_flags = head->flags;
 }
 
-static long emit_next(__u32 index, struct transfer_ref *ref)
+/* One chunk of a large call; false at its end. */
+static __always_inline bool emit_next(void *output, struct transfer *transfer)
 {
-	struct transfer *transfer = ref->transfer;
-	void *ring = this_ring();
 	__u64 len = transfer->remaining;
 
-	if (!ring || !len)
-		return 1;
+	if (!output || !len)
+		return false;
 	if (len > CHUNK)
 		len = CHUNK;
 	transfer->remaining -= len;
 	transfer->head.len = len;
 	transfer->head.flags = transfer->remaining ? 0 : transfer->last_flags;
-	if (!emit_full_chunk(ring, &transfer->head, transfer->from)) {
+	if (!emit_full_chunk(output, &transfer->head, transfer->from)) {
 		COUNT(ring_full_events, 1);
 		COUNT(ring_full_bytes, len);
 	}
 	transfer->head.offset += len;
 	transfer->from += len;
-	return 0;
+	return true;
 }
 
-/* Hands over the `len` bytes at `from` in chunks; whatever cannot be handed over is counted. */
-static __always_inline void emit_large(struct transfer *transfer, const struct record *head,
-				       __u64 from, __u64 len)
+static __always_inline void count_rest(const struct transfer *transfer)
 {
-	struct transfer_ref ref = {.transfer = transfer};
-
-	transfer->head = *head;
-	transfer->from = from;
-	transfer->remaining = len;
-	transfer->last_flags = head->flags;
-	if (configuration.have_loop_helper) {
-		bpf_loop(MAX_CHUNKS, emit_next, &ref, 0);
-	} else {
-		for (__u32 i = 0; i < MAX_CHUNKS_WITHOUT_LOOP; i++)
-			if (emit_next(i, &ref))
-				break;
-	}
 	if (transfer->remaining) {
 		COUNT(too_large_events, 1);
 		COUNT(too_large_bytes, transfer->remaining);
 	}
 }
 
-/* The same in one record of a fitting size where that is enough. */
-static __always_inline void emit(void *ring, struct transfer *transfer, struct record *head,
-				 __u64 from, __u64 len)
+#ifdef WITHOUT_LOOP
+int tls_rest(struct pt_regs *ctx);
+
+/* tls_rest, for it and tls_exit to go on with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(void *));
+} rest SEC(".maps") = {.values = {[0] = (void *)&tls_rest}};
+
+static __always_inline void emit_large(void *ctx, void *output, struct transfer *transfer)
 {
-	if (len > CHUNK) {
-		emit_large(transfer, head, from, len);
+	for (__u32 i = 0; i < MAX_CHUNKS; i++)
+		if (!emit_next(output, transfer))
+			break;
+	if (transfer->remaining)
+		bpf_tail_call(ctx, &rest, 0);
+	count_rest(transfer);
+}
+
+/* The next part of the large call that tls_exit saw the end of. */
+SEC("uprobe")
+int tls_rest(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
+
+	if (thread)
+		emit_large(ctx, this_output(ctx), &thread->transfer);
+	return 0;
+}
+#else
+static long emit_in_loop(__u32 index, struct transfer_ref *ref)
+{
+	return !emit_next(this_output(0), ref->transfer);
+}
+
+static __always_inline void emit_large(void *ctx, void *output, struct transfer *transfer)
+{
+	struct transfer_ref ref = {.transfer = transfer};
+
+	bpf_loop(MAX_CHUNKS, emit_in_loop, &ref, 0);
+	count_rest(transfer);
+}
+#endif
+
+/* Hands over the `len` bytes at `from`; whatever cannot be handed over is counted. */
+static __always_inline void emit(void *ctx, void *output, struct transfer *transfer,
+				 struct record *head, __u64 from, __u64 len)
+{
+	if (len <= CHUNK) {
+		head->len = len;
+		if (!emit_chunk(output, head, from)) {
+			COUNT(ring_full_events, 1);
+			COUNT(ring_full_bytes, len);
+		}
 		return;
 	}
-	head->len = len;
-	if (!emit_chunk(ring, head, from)) {
-		COUNT(ring_full_events, 1);
-		COUNT(ring_full_bytes, len);
-	}
+	begin_transfer(transfer, head, from, len);
+	emit_large(ctx, output, transfer);
 }
 
 SEC("uprobe")
 int tls_entry(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = cookie_of(ctx);
 	__u32 function = cookie_function(cookie), operation = cookie_operation(cookie);
 	__u32 result = cookie_result(cookie);
 	__u64 ssl = PT_REGS_PARM1(ctx), sp = PT_REGS_SP(ctx);
@@ -626,7 +664,7 @@ SEC("uprobe")
 int tls_exit(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = cookie_of(ctx);
 	__u32 function = cookie_function(cookie), library = cookie_library(cookie);
 	__u64 sp = PT_REGS_SP(ctx), depth, n;
 	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
@@ -682,12 +720,12 @@ int tls_exit(struct pt_regs *ctx)
 		return 0;
 	}
 
-	void *ring = this_ring();
+	void *output = this_output(ctx);
 	__u64 ts = bpf_ktime_get_ns();
 
-	if (!ring)
+	if (!output)
 		return 0;
-	introduce(ring, connection, frame, pid_tgid, library, direction, ts);
+	introduce(output, connection, frame, pid_tgid, library, direction, ts);
 
 	struct record head = {
 	    .ts = ts,
@@ -705,7 +743,7 @@ int tls_exit(struct pt_regs *ctx)
 		COUNT(sendfile_bytes, n);
 		head.kind = RECORD_SENDFILE;
 		head.len = n > 0xffffffff ? 0xffffffff : n;
-		if (!emit_bare(ring, &head))
+		if (!emit_bare(output, &head))
 			COUNT(lifecycle_lost, 1);
 		return 0;
 	}
@@ -726,7 +764,7 @@ int tls_exit(struct pt_regs *ctx)
 	}
 	connection->offset[direction & 1] += n;
 	COUNT(bytes[direction & 1], n);
-	emit(ring, &thread->transfer, &head, from, n);
+	emit(ctx, output, &thread->transfer, &head, from, n);
 	return 0;
 }
 
@@ -736,9 +774,9 @@ int tls_end(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct connection_key key = {.ssl = PT_REGS_PARM1(ctx), .tgid = pid_tgid >> 32};
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = cookie_of(ctx);
 	struct connection *connection;
-	void *ring;
+	void *output;
 
 	if (!wanted(pid_tgid))
 		return 0;
@@ -746,8 +784,8 @@ int tls_end(struct pt_regs *ctx)
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection)
 		return 0;
-	ring = this_ring();
-	if (connection->announced && (!ring || !emit_close(ring, connection, pid_tgid)))
+	output = this_output(ctx);
+	if (connection->announced && (!output || !emit_close(output, connection, pid_tgid)))
 		COUNT(lifecycle_lost, 1);
 	bpf_map_delete_elem(&connections, &key);
 	return 0;
@@ -758,7 +796,7 @@ SEC("uprobe")
 int tls_set_fd(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = cookie_of(ctx);
 	struct connection *connection;
 
 	if (!wanted(pid_tgid))
@@ -781,19 +819,20 @@ static __always_inline struct frame *running_call(struct thread *thread)
 	return &thread->frames[(thread->depth - 1) & (MAX_FRAMES - 1)];
 }
 
+#ifndef WITHOUT_LOOP
 /*
  * A large write goes on: `sent` more bytes of its ciphertext went out. Ciphertext is longer than
  * its plaintext by less than 1/64 at full records, so what is copied here has been encrypted. The
  * rest follows at the call's return, or in the call that continues it.
  */
-static __always_inline void progress(struct thread *thread, struct frame *frame, __u64 pid_tgid,
-				     __s32 sent)
+static __always_inline void progress(void *ctx, struct thread *thread, struct frame *frame,
+				     __u64 pid_tgid, __s32 sent)
 {
 	struct connection *connection = get_connection(frame->ssl, pid_tgid);
-	void *ring = this_ring();
+	void *output = this_output(ctx);
 	__u64 done, copied;
 
-	if (!connection || !ring)
+	if (!connection || !output)
 		return;
 	connection->ciphertext += sent;
 	done = connection->ciphertext - (connection->ciphertext >> 6);
@@ -815,13 +854,15 @@ static __always_inline void progress(struct thread *thread, struct frame *frame,
 	    .direction = DIRECTION_SEND,
 	};
 
-	introduce(ring, connection, frame, pid_tgid, frame->library, DIRECTION_SEND, head.ts);
+	introduce(output, connection, frame, pid_tgid, frame->library, DIRECTION_SEND, head.ts);
 	connection->copied = done;
 	done -= copied;
 	connection->offset[DIRECTION_SEND] += done;
 	COUNT(bytes[DIRECTION_SEND], done);
-	emit_large(&thread->transfer, &head, frame->buffer + copied, done);
+	begin_transfer(&thread->transfer, &head, frame->buffer + copied, done);
+	emit_large(ctx, output, &thread->transfer);
 }
+#endif
 
 /* trace_sock_send_length(struct sock *sk, int ret, int flags), Linux 6.3 */
 SEC("raw_tp/sock_send_length")
@@ -830,14 +871,16 @@ int tls_sock_send(struct bpf_raw_tracepoint_args *ctx)
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
 	struct frame *frame = running_call(thread);
-	__s32 sent = ctx->args[1];
 
 	if (!frame)
 		return 0;
 	frame->sock = ctx->args[0];
-	if (frame->operation == OPERATION_WRITE && frame->size >= LARGE_WRITE && sent > 0 &&
-	    configuration.have_loop_helper)
-		progress(thread, frame, pid_tgid, sent);
+#ifndef WITHOUT_LOOP
+	__s32 sent = ctx->args[1];
+
+	if (frame->operation == OPERATION_WRITE && frame->size >= LARGE_WRITE && sent > 0)
+		progress(ctx, thread, frame, pid_tgid, sent);
+#endif
 	return 0;
 }
 
@@ -887,7 +930,7 @@ int tls_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *task = (struct task_struct *)ctx->args[0];
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	__u32 tgid = pid_tgid >> 32;
-	void *ring;
+	void *output;
 
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0; /* other threads go on */
@@ -903,8 +946,8 @@ int tls_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	    .kind = RECORD_EXIT,
 	};
 
-	ring = this_ring();
-	if (!ring || !emit_bare(ring, &head))
+	output = this_output(ctx);
+	if (!output || !emit_bare(output, &head))
 		COUNT(lifecycle_lost, 1);
 	return 0;
 }
