@@ -83,7 +83,7 @@ http {{
         let mut nginx = command("nginx");
         nginx.arg("-c").arg(configuration).arg("-p").arg(scratch.path()).args(["-e", "stderr"]);
         nginx.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = Process::start(&mut nginx);
+        let mut process = Process::start(&mut nginx).warned_by(Signal::TERM);
         let mut stderr = process.stderr_lines();
         // The master says so after it has bound its ports; connections queue from then on.
         let workers = (0..workers)

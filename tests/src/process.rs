@@ -120,6 +120,8 @@ impl Lines {
 pub struct Process {
     name: String,
     child: Child,
+    /// Sent first when dropped.
+    warning: Option<Signal>,
 }
 
 /// What a program did that ran to its end.
@@ -149,7 +151,14 @@ impl Process {
     pub fn start(command: &mut Command) -> Self {
         let name = format!("{}", command.get_program().display());
         let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self { name, child }
+        Self { name, child, warning: None }
+    }
+
+    /// Makes this signal come before the killing: for a program that has children to end.
+    #[must_use]
+    pub fn warned_by(mut self, signal: Signal) -> Self {
+        self.warning = Some(signal);
+        self
     }
 
     /// The process.
@@ -243,7 +252,11 @@ fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only if the process is gone already, which is what is wanted.
+        // All fail only if the process is gone already, which is what is wanted.
+        if let (Some(signal), Ok(None)) = (self.warning, self.child.try_wait()) {
+            let _ = kill_process(self.as_pid(), signal);
+            self.ends_within(Duration::from_secs(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
