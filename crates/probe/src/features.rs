@@ -17,7 +17,7 @@ pub enum Feature {
     RingBuffer,
     /// Attach cookies, Linux 5.15; before, an instance of the programs for each function.
     Cookie,
-    /// `bpf_loop`, Linux 5.17; before, only the first 33 MiB of a call are copied.
+    /// `bpf_loop`, Linux 5.17; before, only the first 32 MiB of a call are copied.
     Loop,
     /// `uprobe.multi` links, Linux 6.6; before, a perf event for each site.
     Multi,

@@ -13,7 +13,9 @@ use crate::priority::{self, Rank};
 use crate::queue::Queue;
 use crate::record::Configuration;
 use crate::ring::{BpfRing, Buffer, PerfRing, Rings};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
+use libbpf_rs::{
+    Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
+};
 use libbpf_rs::{ProgramAttachType, libbpf_sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -53,6 +55,10 @@ impl Capture {
             .checked_next_power_of_two()
             .unwrap_or(1 << 30)
             .min(1 << 30);
+        // Tracepoints that a kernel lacks are no news to the user, and errors come with our own words.
+        libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
+            tracing::debug!("{}", text.trim_end());
+        })));
         memory::unlimit();
         let features = Features::detect(&options.without);
         let use_btf = options.use_btf && !options.without.has(Feature::Btf);
