@@ -5,7 +5,8 @@ use std::ffi::c_void;
 use std::io;
 
 /// The environment variable that withholds features, and with each what is younger: names of
-/// [`FEATURES`], separated by commas.
+/// [`FEATURES`], separated by commas. It is for tests: what replaces a feature relies on what kernels
+/// without it are like (perf buffers, on probes that are not preempted).
 pub const VARIABLE: &str = "ECAPTURE_WITHOUT";
 
 /// Something that only newer kernels have, and without which a capture works in another way.
