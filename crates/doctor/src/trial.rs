@@ -53,7 +53,7 @@ const TRIALS: [Trial; 8] = [
         attempt: || helper(sys::BPF_FUNC_loop),
         essential: false,
         since: "5.17",
-        consequence: "of a call that moves more than 33 MiB at once, the rest is counted as lost",
+        consequence: "of a call that moves more than 32 MiB at once, the rest is counted as lost",
     },
     Trial {
         name: "task storage",

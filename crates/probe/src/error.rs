@@ -72,6 +72,6 @@ fn advice(source: &libbpf_rs::Error) -> &'static str {
         libbpf_rs::ErrorKind::PermissionDenied => {
             "; run as root (or with CAP_BPF and CAP_PERFMON), or see `ecapture doctor`"
         }
-        _ => "; `ecapture doctor` tells what this kernel lacks",
+        _ => "; `ecapture doctor` tells what this kernel lacks, --debug shows what it said",
     }
 }

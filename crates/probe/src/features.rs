@@ -5,7 +5,8 @@ use std::ffi::c_void;
 use std::io;
 
 /// The environment variable that withholds features, and with each what is younger: names of
-/// [`FEATURES`], separated by commas.
+/// [`FEATURES`], separated by commas. It is for tests: what replaces a feature relies on what kernels
+/// without it are like (perf buffers, on probes that are not preempted).
 pub const VARIABLE: &str = "ECAPTURE_WITHOUT";
 
 /// Something that only newer kernels have, and without which a capture works in another way.
@@ -17,7 +18,7 @@ pub enum Feature {
     RingBuffer,
     /// Attach cookies, Linux 5.15; before, an instance of the programs for each function.
     Cookie,
-    /// `bpf_loop`, Linux 5.17; before, only the first 33 MiB of a call are copied.
+    /// `bpf_loop`, Linux 5.17; before, only the first 32 MiB of a call are copied.
     Loop,
     /// `uprobe.multi` links, Linux 6.6; before, a perf event for each site.
     Multi,

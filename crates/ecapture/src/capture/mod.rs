@@ -27,6 +27,7 @@ use probe::tls::{Capture, Drained, Options};
 use rustix::process::Signal;
 use signals::Signals;
 use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -183,7 +184,8 @@ impl Run {
         let Self { capture, flow, writer, .. } = self;
         let complete = clock::monotonic().saturating_sub(SETTLED.as_nanos() as u64);
         let drained = capture.drain(|event| flow.event(event, writer));
-        if flow.wants_tick() {
+        // What still waits in the queue may be older than that.
+        if !drained.more && flow.wants_tick() {
             flow.event(Event::Tick { ts: capture.time(complete) }, writer);
         }
         drained
@@ -291,10 +293,12 @@ impl Run {
                 lost.add(place, loss.events, loss.bytes);
             }
         }
+        lost.add("output", self.writer.lost(), 0);
         let libraries = self.library_reports();
         let balance = Balance::new(&tally, &lost, self.writer.records(), libraries);
         if !config.global.quiet || balance.lost_anything() {
-            eprintln!("ecapture: {}", balance.line());
+            // Nobody is left to be told if this fails.
+            let _ = writeln!(std::io::stderr(), "ecapture: {}", balance.line());
         }
         if let (Some(path), Some(file)) = (&config.capture.summary, self.summary.take()) {
             balance.write(path, file)?;

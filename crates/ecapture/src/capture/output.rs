@@ -43,6 +43,14 @@ impl Writer {
         self.records
     }
 
+    /// Records that could not be written. One that nobody wanted to read any more is not lost.
+    pub(crate) fn lost(&self) -> u64 {
+        match self.output.state() {
+            OutputState::Failed => self.output.stats().discarded,
+            OutputState::Open | OutputState::Closed => 0,
+        }
+    }
+
     pub(crate) fn take_error(&mut self) -> Option<OutputError> {
         self.error.take()
     }

@@ -13,8 +13,9 @@ use crate::priority::{self, Rank};
 use crate::queue::Queue;
 use crate::record::Configuration;
 use crate::ring::{BpfRing, Buffer, PerfRing, Rings};
-use libbpf_rs::PrintLevel;
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject};
+use libbpf_rs::{
+    Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
+};
 use libbpf_rs::{ProgramAttachType, libbpf_sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -48,17 +49,16 @@ const MAX_RINGS: usize = 16;
 impl Capture {
     /// Loads the programs and attaches those that need no library.
     pub fn load(options: Options) -> Result<Self, Error> {
-        // What libbpf says of a feature that it does without concerns nobody; of an error, it is in
-        // the log if the user wants it.
-        libbpf_rs::set_print(Some((PrintLevel::Info, |_, message| {
-            tracing::debug!("{}", message.trim_end());
-        })));
         let cpus = libbpf_rs::num_possible_cpus().map_err(|source| Error::Load { source })?;
         let ring_count = cpus.clamp(1, MAX_RINGS);
         let ring_size = (options.ring_bytes.max(page_size()) * cpus.div_ceil(ring_count))
             .checked_next_power_of_two()
             .unwrap_or(1 << 30)
             .min(1 << 30);
+        // Tracepoints that a kernel lacks are no news to the user, and errors come with our own words.
+        libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
+            tracing::debug!("{}", text.trim_end());
+        })));
         memory::unlimit();
         let features = Features::detect(&options.without);
         let use_btf = options.use_btf && !options.without.has(Feature::Btf);

@@ -5,8 +5,9 @@
  *
  * A record is put together in memory of the CPU. On the kernels that need this nothing else can
  * use it meanwhile: uprobe programs and raw tracepoints run with preemption disabled there
- * (__uprobe_perf_func, __bpf_trace_run), and none of ours runs in an interrupt. Newer kernels only
- * keep a uprobe program from migrating; on them this is for tests.
+ * (__uprobe_perf_func, __bpf_trace_run), and none of ours runs in an interrupt. From 6.0 on a
+ * uprobe program is only kept from migrating: on them this is for tests, and where the kernel
+ * preempts (always from 7.0 on) one record may overwrite another.
  */
 #ifndef ECAPTURE_PERF_BUFFER_H
 #define ECAPTURE_PERF_BUFFER_H
