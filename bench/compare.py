@@ -31,8 +31,8 @@ WORKLOADS = {"small": "about 200 B", "mib": "1 MiB"}
 class Options:
     """How long everything takes."""
 
-    def __init__(self, quick):
-        self.rounds = 2 if quick else 7
+    def __init__(self, quick, rounds):
+        self.rounds = rounds or (2 if quick else 7)
         self.seconds = 2 if quick else 5
         self.starts = 3 if quick else 15
         self.loss_seconds = 5 if quick else 30
@@ -247,10 +247,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--write", type=pathlib.Path)
     arguments = parser.parse_args()
-    command = "script/bench" + " --quick" * arguments.quick + " --write" * bool(arguments.write)
-    text = report(arguments.binary, Options(arguments.quick), command)
+    rounds = f" --rounds={arguments.rounds}" if arguments.rounds else ""
+    command = "script/bench" + " --quick" * arguments.quick + rounds + " --write" * bool(arguments.write)
+    text = report(arguments.binary, Options(arguments.quick, arguments.rounds), command)
     print(text)
     if arguments.write:
         arguments.write.parent.mkdir(exist_ok=True)
