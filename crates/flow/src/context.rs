@@ -58,7 +58,7 @@ impl Shared {
     /// A buffer for a body of which this is the first piece.
     pub(crate) fn body_buffer(&mut self, first: &[u8]) -> Vec<u8> {
         /// A body that begins with less is likely to be small.
-        const LARGE: usize = 8 << 10;
+        const LARGE: usize = 4 << 10;
         if first.len() < LARGE { Vec::new() } else { self.spare.pop().unwrap_or_default() }
     }
 

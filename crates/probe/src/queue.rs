@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A block takes samples up to about this size.
 const BLOCK: usize = 1 << 20;
 /// Empty blocks that are kept for later.
-const SPARE: usize = 2;
+const SPARE: usize = 8;
 const LENGTH: usize = size_of::<u32>();
 
 /// Samples, packed.

@@ -12,7 +12,7 @@ use std::path::Path;
 /// A batch larger than this is written before it is complete.
 const WRITE_AT: usize = 256 * 1024;
 /// After a huge record the buffer shrinks to this.
-const KEEP_CAPACITY: usize = 2 * WRITE_AT;
+const KEEP_CAPACITY: usize = 8 * WRITE_AT;
 
 /// Somewhere that bytes can go.
 pub trait Destination: Write + Send {
@@ -105,7 +105,7 @@ impl Output {
             name: name.to_owned(),
             encoder,
             destination,
-            buffer: Vec::with_capacity(KEEP_CAPACITY),
+            buffer: Vec::with_capacity(2 * WRITE_AT),
             buffered: 0,
             state: OutputState::Open,
             stats: OutputStats::default(),
