@@ -38,7 +38,9 @@ pub fn take(rank: Rank) {
         Rank::Urgent => Some(1),
         Rank::Calm => None,
     };
-    let nice = -20;
+    // Calm work takes its turn like any other: what it would gain by going first, it takes from those
+    // who produce it.
+    let nice = if rank == Rank::Calm { 0 } else { -20 };
     if let Some(priority) = real_time
         && set(libc::SCHED_RR, 0, priority).is_ok()
     {

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A block takes samples up to about this size.
 const BLOCK: usize = 1 << 20;
 /// Empty blocks that are kept for later.
-const SPARE: usize = 8;
+const SPARE: usize = 16;
 const LENGTH: usize = size_of::<u32>();
 
 /// Samples, packed.
@@ -137,7 +137,7 @@ impl Queue {
             state.stuck = false;
             ring(&self.emptied);
         }
-        Some((block, state.bytes > self.limit / 4))
+        Some((block, state.bytes > self.limit / 16))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -447,7 +447,10 @@ static __always_inline bool emit_chunk(void *output, const struct record *head, 
 #else
 	__u64 len = head->len;
 
-	/* Sizes leave room for two headers, so that a record takes a power of two or nearly. */
+	/*
+	 * Small sizes leave room for two headers, so that a record takes a power of two; large ones
+	 * are those of the buffers that programs read into.
+	 */
 	if (len <= 80)
 		EMIT_CLASS(80);
 	if (len <= 208)
@@ -458,10 +461,10 @@ static __always_inline bool emit_chunk(void *output, const struct record *head, 
 		EMIT_CLASS(976);
 	if (len <= 2000)
 		EMIT_CLASS(2000);
-	if (len <= 4048)
-		EMIT_CLASS(4048);
-	if (len <= 8144)
-		EMIT_CLASS(8144);
+	if (len <= 4096)
+		EMIT_CLASS(4096);
+	if (len <= 8192)
+		EMIT_CLASS(8192);
 	EMIT_CLASS(CHUNK);
 #endif
 }
