@@ -127,7 +127,8 @@ struct configuration {
 	__u8 filter_cgroup;   /* only tasks in the cgroup in the map `cgroups`, or below it */
 	__u8 follow_children; /* children of traced processes are traced */
 	__u8 have_cookie;     /* bpf_get_attach_cookie, Linux 5.15 */
-	__u8 reserved[3];
+	__u8 never;	      /* 0 */
+	__u8 reserved[2];
 };
 
 /* What both sides read and write while they run. */

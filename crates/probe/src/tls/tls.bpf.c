@@ -176,6 +176,26 @@ static __always_inline __u64 cookie_of(void *ctx)
 	return cookie;
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} no_program SEC(".maps");
+
+/*
+ * For each program at a uprobe. From 6.13 on, the stack of a program that uses 64 bytes or more is
+ * memory of the CPU ("private stack"; bpf_enable_priv_stack in the kernel's verifier). Programs at
+ * uprobes can be preempted by one another, and then one finds the other's values in its variables:
+ * seen with 7.2 as bytes of one connection in another. A program with a tail call anywhere in it
+ * keeps the task's own stack. This one is never made: the verifier removes it.
+ */
+#define KEEP_TASK_STACK(ctx)                                                                       \
+	do {                                                                                       \
+		if (configuration.never)                                                           \
+			bpf_tail_call(ctx, &no_program, 0);                                        \
+	} while (0)
+
 static __always_inline __u32 cookie_library(__u64 cookie)
 {
 	return cookie & 0xffff;
@@ -535,6 +555,7 @@ int tls_rest(struct pt_regs *ctx)
 	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
 	void *output = this_output(ctx);
 
+	KEEP_TASK_STACK(ctx);
 	if (!thread || !output)
 		return 0;
 	for (__u32 i = 0; i < MAX_CHUNKS; i++)
@@ -590,6 +611,7 @@ int tls_entry(struct pt_regs *ctx)
 	struct frame *frame;
 	__u64 depth;
 
+	KEEP_TASK_STACK(ctx);
 	/* The verifier wants registers read at fixed offsets: keep the choice below off ctx. */
 	barrier_var(argument_4);
 	barrier_var(argument_5);
@@ -681,6 +703,7 @@ int tls_exit(struct pt_regs *ctx)
 	struct frame *frame = 0;
 	__u32 direction;
 
+	KEEP_TASK_STACK(ctx);
 	depth = thread ? thread->depth : 0;
 	for (int i = 0; i < MAX_FRAMES; i++) {
 		struct frame *top;
@@ -787,6 +810,7 @@ int tls_end(struct pt_regs *ctx)
 	struct connection *connection;
 	void *output;
 
+	KEEP_TASK_STACK(ctx);
 	if (!wanted(pid_tgid))
 		return 0;
 	__sync_fetch_and_add(&shared.hits[cookie_function(cookie) & (MAX_FUNCTIONS - 1)], 1);
@@ -808,6 +832,7 @@ int tls_set_fd(struct pt_regs *ctx)
 	__u64 cookie = cookie_of(ctx);
 	struct connection *connection;
 
+	KEEP_TASK_STACK(ctx);
 	if (!wanted(pid_tgid))
 		return 0;
 	__sync_fetch_and_add(&shared.hits[cookie_function(cookie) & (MAX_FUNCTIONS - 1)], 1);
