@@ -5,6 +5,7 @@ use e2e::load::Load;
 use e2e::nginx::Nginx;
 use e2e::stream::{self, Stream, streams};
 use e2e::{Capture, Captured, Payload, Scratch, digest, needs_bpf};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -91,14 +92,20 @@ fn accounted(lines: &[Line], dir: Direction) -> (u64, u64) {
 }
 
 /// Runs a load under a capture with these flags that may lose something, and requires that it knows
-/// exactly what.
-fn assert_balanced(name: &str, connections: u32, arguments: &[&str]) -> Captured {
+/// exactly what. `stalled`: the capture does not get to run while there is load.
+fn assert_balanced(name: &str, connections: u32, arguments: &[&str], stalled: bool) -> Captured {
     let scratch = Scratch::new();
     let nginx = Nginx::start(&scratch);
     nginx.serve("mib", &Payload::text(1 << 20));
-    let capture = Capture::raw(&scratch, arguments);
+    let mut capture = Capture::raw(&scratch, arguments);
+    if stalled {
+        capture.process().signal(Signal::STOP);
+    }
     // A second of large responses is a gigabyte.
     let report = Load::start(&nginx, name, connections, Duration::from_secs(1)).finish();
+    if stalled {
+        capture.process().signal(Signal::CONT);
+    }
     nginx.stop();
     let captured = capture.stop();
     assert_eq!(report.failures, Vec::<String>::new());
@@ -120,15 +127,15 @@ fn assert_balanced(name: &str, connections: u32, arguments: &[&str]) -> Captured
 #[test]
 fn large_responses_are_all_accounted_for() {
     needs_bpf!();
-    let captured = assert_balanced("mib", 4, &[]);
+    let captured = assert_balanced("mib", 4, &[], false);
     assert!(captured.status.success());
 }
 
 #[test]
 fn what_does_not_fit_into_the_buffers_is_counted() {
     needs_bpf!();
-    // The smallest buffer there is, so that something must be lost.
-    let captured = assert_balanced("mib", 16, &["--mapsize", "16", "--strict"]);
+    // A buffer that nobody empties, so that something must be lost.
+    let captured = assert_balanced("mib", 16, &["--mapsize", "16", "--strict"], true);
     assert!(captured.number("/lost/bytes") > 0);
     assert!(captured.number("/lost/events") > 0);
     assert_eq!(captured.status.code(), Some(3), "--strict: {:?}", captured.stderr);
