@@ -148,7 +148,10 @@ fn preemption(facts: &Facts) -> Line {
     if mode == Preemption::Cooperative {
         return Line::ok(Group::Hazards, NAME, format!("mode {}: not affected", mode.as_str()));
     }
-    let detail = format!("mode {}; the programs here keep nothing per CPU, their stack neither", mode.as_str());
+    let detail = format!(
+        "mode {}; the programs here keep nothing per CPU, their stack neither",
+        mode.as_str()
+    );
     Line::ok(Group::Hazards, NAME, detail)
 }
 
