@@ -1,9 +1,10 @@
 //! The vocabulary that the parts of ecapture share.
 //!
-//! Two borders are defined here, and nothing else:
+//! Borders between them are defined here, and nothing else:
 //!
 //! * [`Event`]: what `probe` says and `flow` listens to, in the order in which it happened;
-//! * [`Record`]: what `flow` makes of it and `sink` writes.
+//! * [`Record`]: what `flow` makes of it and `sink` writes;
+//! * [`Secret`] and [`Packet`]: what `probe` says of keys and packets.
 //!
 //! `Send`/`Recv`, `local`/`remote` are always from the traced program's view.
 
@@ -11,6 +12,8 @@ mod connection;
 mod input;
 mod loss;
 mod output;
+mod packet;
+mod secret;
 mod time;
 
 pub use connection::{ConnId, Connection, Direction, Library};
@@ -21,4 +24,6 @@ pub use output::{
     Record, RequestLine, ServerSentEvent, Start, StatusLine, Unparsed, WebSocketMessage,
     WebSocketMessageKind,
 };
+pub use packet::{Owner, Packet};
+pub use secret::Secret;
 pub use time::Timestamp;

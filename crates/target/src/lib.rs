@@ -15,6 +15,7 @@ mod family;
 #[cfg(test)]
 mod fixture;
 mod image;
+mod keys;
 mod layout;
 mod prefilter;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use analysis::{Analysis, analyze, analyze_with};
 pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};
+pub use keys::{Address, KeyPlan, KeyProbe, KeySource};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use prefilter::carries_tls;
 pub use site::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle, Site};
