@@ -272,7 +272,7 @@ int keys_leave(struct pt_regs *ctx)
 	struct arguments *found, arguments;
 	struct key_function *function;
 	struct handshake handshake = {.tgid = pid_tgid >> 32};
-	struct key_record record = {.label = "CLIENT_RANDOM"};
+	struct key_record record = {};
 	__u8 one = 1;
 
 	KEEP_TASK_STACK(ctx);
@@ -309,6 +309,7 @@ int keys_leave(struct pt_regs *ctx)
 		COUNT(rejected);
 		return 0;
 	}
+	__builtin_memcpy(record.label, "CLIENT_RANDOM", sizeof("CLIENT_RANDOM"));
 	identify(&record, pid_tgid, cookie);
 	if (!submit(ctx, &record)) {
 		COUNT(lost);
