@@ -416,8 +416,8 @@ fn every_command_has_examples_and_they_are_right() {
         let (_, examples) = help.split_once("EXAMPLES:\n").expect(command);
         assert!(examples.lines().count() >= 1, "{command}");
         for example in examples.lines() {
-            // A remark follows after several spaces, a redirection after >.
-            let line = example.trim().split("  ").next().unwrap().split('>').next().unwrap();
+            // A remark follows after several spaces, a redirection after > or |.
+            let line = example.trim().split("  ").next().unwrap().split(['>', '|']).next().unwrap();
             let line = line.strip_prefix("ecapture ").expect(example).trim();
             // Users differ from machine to machine.
             let line = line.replace("www-data", "root");
