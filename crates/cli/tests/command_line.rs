@@ -145,8 +145,8 @@ fn of_a_repeated_flag_the_last_counts() {
     assert!(tls("tls --strict --strict").capture.strict);
 }
 
-fn file(path: &str) -> Option<Place> {
-    Some(Place::File(path.into()))
+fn goes_to(keylog: Option<&Place>, path: &str) -> bool {
+    keylog == Some(&Place::File(path.into()))
 }
 
 fn packets(config: &TlsConfig) -> &PacketConfig {
@@ -161,12 +161,12 @@ const TLS_FLAGS: &[Check<TlsConfig>] = &[
     ("-m text", |tls| tls.text && tls.keylog.is_none() && tls.packets.is_none()),
     ("--model=text", |tls| tls.text),
     ("--mode text", |tls| tls.text),
-    ("-m keylog", |tls| !tls.text && tls.keylog == file("ecapture_openssl_key.log")),
-    ("-m key --keylogfile k.log", |tls| tls.keylog == file("k.log")),
+    ("-m keylog", |tls| !tls.text && goes_to(tls.keylog.as_ref(), "ecapture_openssl_key.log")),
+    ("-m key --keylogfile k.log", |tls| goes_to(tls.keylog.as_ref(), "k.log")),
     ("-m keylog -k -", |tls| tls.keylog == Some(Place::Stdout)),
     ("-m text,keylog", |tls| tls.text && tls.keylog.is_some() && tls.packets.is_none()),
     ("-m text -m pcapng,keylog", |tls| tls.text && tls.keylog.is_some() && tls.packets.is_some()),
-    ("-m pcap -k k.log", |tls| tls.packets.is_some() && tls.keylog == file("k.log")),
+    ("-m pcap -k k.log", |tls| tls.packets.is_some() && goes_to(tls.keylog.as_ref(), "k.log")),
     ("-m text,keylog -k - -o text.log", |tls| tls.keylog == Some(Place::Stdout)),
     ("-m pcap", |tls| packets(tls).place == Place::File("save.pcapng".into()) && !tls.text && tls.keylog.is_none()),
     ("-m pcapng -w a.pcapng", |tls| packets(tls).place == Place::File("a.pcapng".into())),
