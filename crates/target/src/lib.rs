@@ -4,11 +4,13 @@
 //!
 //! - [`analyze`]: the probes for a file's TLS functions, and the offsets in its structs;
 //! - [`carries_tls`]: is a file worth analysing?
+//! - [`plan_mysqld`], [`plan_postgres`]: the same for database servers;
 //! - [`libcrypto_layout`], [`version_string`]: what only the libcrypto beside a libssl knows.
 
 mod analysis;
 mod api;
 mod code;
+mod database;
 mod elf;
 mod error;
 mod family;
@@ -23,6 +25,10 @@ mod robustness;
 mod site;
 
 pub use analysis::{Analysis, analyze, analyze_with};
+pub use database::{
+    Place, Role, Server, ServerOptions, ServerPlan, ServerProbe, SessionLayout, carries_mysqld,
+    carries_postgres, plan_mysqld, plan_postgres,
+};
 pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};

@@ -43,7 +43,7 @@ fn object(btf: bool, features: Features) -> &'static [u8] {
 const UPROBES: [&str; 4] = ["tls_entry", "tls_exit", "tls_end", "tls_set_fd"];
 
 /// More rings than this do not help: each is drained by the one reader.
-const MAX_RINGS: usize = 16;
+pub(crate) const MAX_RINGS: usize = 16;
 
 impl Capture {
     /// Loads the programs and attaches those that need no library.
@@ -162,7 +162,7 @@ impl Capture {
     }
 }
 
-fn set_ring_count(open: &mut OpenObject, count: u32) -> Result<(), Error> {
+pub(crate) fn set_ring_count(open: &mut OpenObject, count: u32) -> Result<(), Error> {
     for mut map in open.maps_mut() {
         if map.name() == "rings" {
             map.set_max_entries(count).map_err(|source| Error::Map { map: "rings", source })?;
@@ -171,7 +171,7 @@ fn set_ring_count(open: &mut OpenObject, count: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn ring_buffers(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
+pub(crate) fn ring_buffers(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
     let outer = object.maps().find(|map| map.name() == "rings").ok_or(Error::Missing("rings"))?;
     let failed = |source| Error::Ring { size, source };
     let mut buffers = Vec::with_capacity(count);

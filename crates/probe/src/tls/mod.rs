@@ -6,9 +6,9 @@
 
 mod attach;
 mod decode;
-mod load;
-mod reader;
-mod shared;
+pub(crate) mod load;
+pub(crate) mod reader;
+pub(crate) mod shared;
 mod tally;
 
 use crate::attach::{Probe, close_all};

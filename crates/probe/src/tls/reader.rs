@@ -25,14 +25,14 @@ const NAP: Duration = Duration::from_millis(2);
 const DOZE: Duration = Duration::from_secs(5);
 
 /// The running thread; stopped on drop.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Reader {
     /// Starts to move samples from `rings` to `queue`.
-    pub(super) fn start(
+    pub(crate) fn start(
         rings: Rings,
         shared: Arc<Shared>,
         queue: Arc<Queue>,
@@ -50,12 +50,12 @@ impl Reader {
 
     /// Moves what is left in the rings, and ends the thread. For this to end, the queue must be
     /// emptied meanwhile: see [`Reader::has_stopped`].
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         queue::ring(&self.stop);
     }
 
     /// True if everything has been moved after [`Reader::stop`].
-    pub(super) fn has_stopped(&self) -> bool {
+    pub(crate) fn has_stopped(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
