@@ -6,7 +6,7 @@
 
 mod attach;
 mod decode;
-mod fixed;
+pub(crate) mod fixed;
 mod load;
 mod reader;
 mod shared;
