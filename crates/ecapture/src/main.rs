@@ -7,6 +7,7 @@ mod child;
 mod doctor;
 mod inspect;
 mod log;
+mod shell;
 
 use cli::Command;
 use std::io::Write as _;
@@ -40,8 +41,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Tls(config) => capture::tls(&config),
+        Command::Shell(config) => capture::shell(&config),
         // The command line refuses modules that the registry does not call available.
-        Command::Shell(_) | Command::Database(_) => anyhow::bail!("not available"),
+        Command::Database(_) => anyhow::bail!("not available"),
         Command::Inspect(config) => {
             log::start(&config.global)?;
             inspect::run(&config)

@@ -80,11 +80,28 @@ impl Plaintext {
     }
 }
 
+/// Command lines that were seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Commands {
+    /// Begun, whether or not they were run.
+    pub(crate) commands: u64,
+    /// Bytes of their lines.
+    pub(crate) command_bytes: u64,
+}
+
+impl Commands {
+    fn line(&self) -> String {
+        format!("{} commands of {} bytes", self.commands, self.command_bytes)
+    }
+}
+
 /// The end-of-run balance: what the module's parts saw, and what was lost.
 #[derive(Debug, Serialize)]
 pub(crate) struct Balance {
     #[serde(flatten)]
     plaintext: Option<Plaintext>,
+    #[serde(flatten)]
+    commands: Option<Commands>,
     lost: Lost,
     /// Records that were written.
     records: u64,
@@ -99,6 +116,7 @@ impl Balance {
         let (cpu_seconds, max_rss_kib) = usage();
         Self {
             plaintext: None,
+            commands: None,
             lost: Lost {
                 events: total.events,
                 bytes: total.bytes,
@@ -120,6 +138,12 @@ impl Balance {
         self
     }
 
+    /// With what was seen of command lines.
+    pub(crate) fn with_commands(mut self, commands: Commands) -> Self {
+        self.commands = Some(commands);
+        self
+    }
+
     /// True if anything was lost.
     pub(crate) fn lost_anything(&self) -> bool {
         self.lost.events > 0 || self.lost.bytes > 0
@@ -129,6 +153,7 @@ impl Balance {
     pub(crate) fn line(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.plaintext.as_ref().map(Plaintext::line));
+        parts.extend(self.commands.as_ref().map(Commands::line));
         parts.push(self.lost_line());
         parts.join("; ")
     }

@@ -59,6 +59,15 @@ pub struct Tally {
     pub lost: LossTable,
 }
 
+/// What [`Capture::drain`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// How many records it handled.
+    pub records: usize,
+    /// It stopped although there is more.
+    pub more: bool,
+}
+
 /// A running capture.
 pub struct Capture {
     probes: Vec<Probe>,
@@ -95,18 +104,23 @@ impl Capture {
         self.readable.as_fd()
     }
 
-    /// Hands out the commands that have ended, in that order. True if there may be more already.
-    pub fn drain(&mut self, mut handle: impl FnMut(Command)) -> bool {
+    /// Hands out the commands that have ended, in that order, for a bounded time.
+    pub fn drain(&mut self, mut handle: impl FnMut(Command)) -> Drained {
         let Self { rings, assembler, files, .. } = self;
         // All records are in one ring: it is their order.
-        let handled = rings.drain(
+        let records = rings.drain(
             BUDGET,
             |_| 0,
             |sample| {
                 assembler.take(sample, files, &mut handle);
             },
         );
-        handled > 0 && !rings.is_empty()
+        Drained { records, more: records > 0 && !rings.is_empty() }
+    }
+
+    /// True if nothing will come any more after [`detach`](Self::detach).
+    pub fn is_drained(&self) -> bool {
+        self.probes.is_empty() && self.rings.is_empty()
     }
 
     /// To be called when everything is drained: hands out the commands that have not ended.
