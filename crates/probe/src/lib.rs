@@ -17,6 +17,7 @@ pub mod priority;
 mod queue;
 mod record;
 mod ring;
+pub mod shell;
 pub mod tls;
 
 pub use error::Error;

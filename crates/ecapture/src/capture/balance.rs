@@ -80,11 +80,45 @@ impl Plaintext {
     }
 }
 
+/// Command lines that were seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Commands {
+    /// Begun, whether or not they were run.
+    pub(crate) commands: u64,
+    /// Bytes of their lines.
+    pub(crate) command_bytes: u64,
+}
+
+impl Commands {
+    fn line(&self) -> String {
+        format!("{} commands of {} bytes", self.commands, self.command_bytes)
+    }
+}
+
+/// Statements that were seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Queries {
+    /// Begun, with or without an end.
+    pub(crate) queries: u64,
+    /// Bytes of their texts.
+    pub(crate) query_bytes: u64,
+}
+
+impl Queries {
+    fn line(&self) -> String {
+        format!("{} queries of {} bytes", self.queries, self.query_bytes)
+    }
+}
+
 /// The end-of-run balance: what the module's parts saw, and what was lost.
 #[derive(Debug, Serialize)]
 pub(crate) struct Balance {
     #[serde(flatten)]
     plaintext: Option<Plaintext>,
+    #[serde(flatten)]
+    commands: Option<Commands>,
+    #[serde(flatten)]
+    queries: Option<Queries>,
     lost: Lost,
     /// Records that were written.
     records: u64,
@@ -99,6 +133,8 @@ impl Balance {
         let (cpu_seconds, max_rss_kib) = usage();
         Self {
             plaintext: None,
+            commands: None,
+            queries: None,
             lost: Lost {
                 events: total.events,
                 bytes: total.bytes,
@@ -120,6 +156,18 @@ impl Balance {
         self
     }
 
+    /// With what was seen of command lines.
+    pub(crate) fn with_commands(mut self, commands: Commands) -> Self {
+        self.commands = Some(commands);
+        self
+    }
+
+    /// With what was seen of statements.
+    pub(crate) fn with_queries(mut self, queries: Queries) -> Self {
+        self.queries = Some(queries);
+        self
+    }
+
     /// True if anything was lost.
     pub(crate) fn lost_anything(&self) -> bool {
         self.lost.events > 0 || self.lost.bytes > 0
@@ -129,6 +177,8 @@ impl Balance {
     pub(crate) fn line(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.plaintext.as_ref().map(Plaintext::line));
+        parts.extend(self.commands.as_ref().map(Commands::line));
+        parts.extend(self.queries.as_ref().map(Queries::line));
         parts.push(self.lost_line());
         parts.join("; ")
     }

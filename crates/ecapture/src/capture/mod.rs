@@ -5,13 +5,17 @@
 //! side counts what is lost. A third thread finds the files to probe.
 
 mod balance;
+mod database;
 mod files;
 mod module;
 mod output;
+mod shell;
 mod signals;
 mod tls;
 mod wait;
 
+pub(crate) use database::run as database;
+pub(crate) use shell::run as shell;
 pub(crate) use tls::run as tls;
 
 use crate::child::{self, Child};
@@ -116,6 +120,10 @@ impl<'a, M: Module> Run<'a, M> {
         // The program after `--` runs from its own file at once.
         if everything && let Some(path) = program.first().and_then(child::executable) {
             candidates.extend(files::program(&path, files.test));
+        }
+        if everything {
+            let installed = files.installed.iter();
+            candidates.extend(installed.filter_map(|path| files::program(path, files.test)));
         }
         let search = Search::start(files::Options {
             given: candidates,

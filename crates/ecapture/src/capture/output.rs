@@ -3,7 +3,7 @@
 use super::Common;
 use anyhow::Context as _;
 use cli::Format;
-use event::Record;
+use event::{Command, Query, Record};
 use flow::Emit;
 use sink::{Output, OutputError, OutputState};
 use std::io::IsTerminal as _;
@@ -55,6 +55,32 @@ impl Writer {
         self.error.take()
     }
 
+    /// Writes a command line.
+    pub(crate) fn command(&mut self, command: &Command) {
+        if self.enough() {
+            return;
+        }
+        let outcome = self.output.write_command(command);
+        self.count(outcome);
+    }
+
+    /// Writes a statement.
+    pub(crate) fn query(&mut self, query: &Query) {
+        if self.enough() {
+            return;
+        }
+        let outcome = self.output.write_query(query);
+        self.count(outcome);
+    }
+
+    fn count(&mut self, outcome: Result<OutputState, OutputError>) {
+        match outcome {
+            Ok(OutputState::Open) => self.records += 1,
+            Ok(_) => {}
+            Err(error) => self.error = Some(error),
+        }
+    }
+
     fn enough(&self) -> bool {
         self.limit.is_some_and(|limit| self.records >= limit)
     }
@@ -65,11 +91,8 @@ impl Emit for Writer {
         if self.enough() {
             return;
         }
-        match self.output.write(record) {
-            Ok(OutputState::Open) => self.records += 1,
-            Ok(_) => {}
-            Err(error) => self.error = Some(error),
-        }
+        let outcome = self.output.write(record);
+        self.count(outcome);
     }
 }
 

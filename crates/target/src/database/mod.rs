@@ -15,7 +15,7 @@ mod version;
 use crate::Error;
 use crate::elf::Machine;
 use crate::image::Image;
-use crate::site::{Placer, Site, first_instruction};
+use crate::site::{PlacementKind, Placer, Site, first_instruction};
 use serde::Serialize;
 
 pub use layout::{Place, SessionLayout};
@@ -81,6 +81,13 @@ pub struct ServerProbe {
     pub entry: Site,
     /// Its return is seen too, by a return probe at the same place.
     pub returns: bool,
+}
+
+impl ServerProbe {
+    /// Which kind of placement this is.
+    pub fn placement(&self) -> PlacementKind {
+        if self.returns { PlacementKind::EntryUretprobe } else { PlacementKind::EntryOnly }
+    }
 }
 
 /// The probes of one server executable.

@@ -20,7 +20,7 @@ enum Source {
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 17] = [
+const LIBRARIES: [(&str, Source); 21] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -28,6 +28,10 @@ const LIBRARIES: [(&str, Source); 17] = [
     ("bullseye-run", debian("bullseye", "amd64", &["openssl", "libssl1.1"])),
     ("trixie-run", debian("trixie", "amd64", &TO_RUN)),
     ("sid-run", debian("sid", "amd64", &TO_RUN)),
+    ("bullseye-shells", debian("bullseye", "amd64", &SHELLS)),
+    ("bookworm-shells", debian("bookworm", "amd64", &SHELLS)),
+    ("trixie-shells", debian("trixie", "amd64", &SHELLS)),
+    ("sid-shells", debian("sid", "amd64", &SHELLS)),
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
@@ -51,6 +55,10 @@ const LIBRARIES: [(&str, Source); 17] = [
 
 /// `openssl` of a suite that is newer than the host, with all it needs but the kernel.
 const TO_RUN: [&str; 5] = ["openssl", "libssl3t64", "libc6", "zlib1g", "libzstd1"];
+
+/// The shells of a suite, with all they need but the kernel; the static zsh has its line editor
+/// built in.
+const SHELLS: [&str; 6] = ["bash", "zsh", "zsh-static", "libtinfo6", "libcap2", "libc6"];
 
 const fn debian(
     suite: &'static str,
