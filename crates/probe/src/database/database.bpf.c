@@ -148,7 +148,7 @@ static __always_inline struct thread *this_thread(__u64 pid_tgid)
 
 static __always_inline struct thread *get_thread(__u64 pid_tgid)
 {
-	static const struct thread fresh = {};
+	struct thread fresh = {};
 	struct thread *thread = this_thread(pid_tgid);
 
 	if (thread)
@@ -589,7 +589,7 @@ int mysql_set_schema(struct pt_regs *ctx)
 	__u64 pid_tgid = bpf_get_current_pid_tgid(), cookie = cookie_of(ctx);
 	struct session_key key = {.session = PT_REGS_PARM1(ctx), .tgid = pid_tgid >> 32};
 	__u64 string = PT_REGS_PARM2(ctx), name = 0;
-	static const struct schema none = {};
+	struct schema none = {};
 	struct schema *schema;
 
 	KEEP_TASK_STACK(ctx);

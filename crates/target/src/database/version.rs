@@ -17,8 +17,12 @@ pub(super) fn version(elf: &Elf<'_>, server: Server) -> Option<String> {
 fn postgres(data: &[u8]) -> Option<String> {
     const NAME: &[u8] = b"PostgreSQL ";
     memmem::find_iter(data, NAME).find_map(|at| {
-        let number = number_at(data.get(at + NAME.len()..)?)?;
-        Some(format!("PostgreSQL {number}"))
+        let text = data.get(at + NAME.len()..)?;
+        let number = number_at(text)?;
+        let tail = text.get(number.len()..)?;
+        // Messages name versions too.
+        (tail.starts_with(b" (") || tail.starts_with(b" on "))
+            .then(|| format!("PostgreSQL {number}"))
     })
 }
 
@@ -64,6 +68,7 @@ mod tests {
         let text = b"\0PostgreSQL 17.6 (Debian 17.6-0+deb13u1) on x86_64\0";
         assert_eq!(postgres(text).as_deref(), Some("PostgreSQL 17.6"));
         assert_eq!(postgres(b"\0PostgreSQL 18beta1 on\0").as_deref(), Some("PostgreSQL 18beta1"));
+        assert_eq!(postgres(b"to PostgreSQL 9.1.\0"), None);
         assert_eq!(postgres(b"PostgreSQL server\0PostgreSQL %s\0"), None);
         assert_eq!(mariadb(b"\x0010.11.14-MariaDB\0").as_deref(), Some("MariaDB 10.11.14"));
         assert_eq!(mysql(b"server\0mysqld-9.7\0mysqld\0").as_deref(), Some("MySQL 9.7"));

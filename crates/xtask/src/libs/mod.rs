@@ -1,6 +1,7 @@
 //! The matrix of real libraries: which there are, and where they are kept.
 
 mod command;
+mod databases;
 mod debian;
 mod npm;
 mod openssl;
@@ -20,7 +21,7 @@ enum Source {
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 21] = [
+const LIBRARIES: [(&str, Source); 25] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -32,6 +33,10 @@ const LIBRARIES: [(&str, Source); 21] = [
     ("bookworm-shells", debian("bookworm", "amd64", &SHELLS)),
     ("trixie-shells", debian("trixie", "amd64", &SHELLS)),
     ("sid-shells", debian("sid", "amd64", &SHELLS)),
+    ("bullseye-databases", debian("bullseye", "amd64", &databases::BULLSEYE)),
+    ("bookworm-databases", debian("bookworm", "amd64", &databases::BOOKWORM)),
+    ("trixie-databases", debian("trixie", "amd64", &databases::TRIXIE)),
+    ("sid-databases", debian("sid", "amd64", &databases::SID)),
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
