@@ -120,6 +120,8 @@ impl Planned {
             statement: place(layout.statement),
             schema: place(layout.schema),
             user: place(layout.user),
+            error: place(layout.error),
+            error_tag: layout.error_tag.and_then(|(tag, value)| Some((place(Some(tag))?, value))),
             client: layout
                 .client
                 .zip(site)
@@ -134,7 +136,7 @@ fn role(role: target::Role) -> Role {
         target::Role::DispatchComData => Role::DispatchComData,
         target::Role::DispatchPacket => Role::DispatchPacket,
         target::Role::Execute => Role::Execute,
-        target::Role::SentOk => Role::SentOk,
+        target::Role::OkStatus => Role::OkStatus,
         target::Role::SentError => Role::SentError,
         target::Role::SetSchema => Role::SetSchema,
         target::Role::Activity => Role::Activity,

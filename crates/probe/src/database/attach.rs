@@ -21,8 +21,8 @@ pub enum Role {
     DispatchPacket,
     /// `mysql_execute_command`
     Execute,
-    /// `Protocol::send_ok`
-    SentOk,
+    /// `Diagnostics_area::set_ok_status`
+    OkStatus,
     /// `Protocol::send_error`
     SentError,
     /// `THD::set_db`
@@ -53,7 +53,7 @@ impl Role {
                 ("mysql_dispatch", Some("mysql_dispatch_return"))
             }
             Self::Execute => ("mysql_execute", None),
-            Self::SentOk => ("mysql_ok", None),
+            Self::OkStatus => ("mysql_ok", None),
             Self::SentError => ("mysql_error", None),
             Self::SetSchema => ("mysql_set_schema", None),
             Self::Activity => ("pg_activity", None),

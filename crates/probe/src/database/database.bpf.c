@@ -489,6 +489,21 @@ int mysql_dispatch(struct pt_regs *ctx)
 	return 0;
 }
 
+/* The error that the session keeps of its last statement, where that is known. */
+static __always_inline void read_error(struct thread *thread, __u32 number)
+{
+	struct server *server = bpf_map_lookup_elem(&servers, &number);
+	__u64 tag = 0, error = 0;
+
+	if (!server || server->error.offset < 0)
+		return;
+	if (read_place(&server->error_tag, thread->session, &tag) && tag == server->error_value &&
+	    read_place(&server->error, thread->session, &error)) {
+		thread->error = error;
+		thread->flags |= QUERY_HAS_ERROR;
+	}
+}
+
 /* DISPATCH_COMMAND_WOULDBLOCK, MariaDB from 10.6 on */
 #define WOULD_BLOCK 2
 
@@ -514,6 +529,7 @@ int mysql_dispatch_return(struct pt_regs *ctx)
 		thread->id = 0;
 		return 0;
 	}
+	read_error(thread, cookie_server(cookie));
 	end(output, thread, pid_tgid, bpf_ktime_get_ns());
 	return 0;
 }
@@ -548,11 +564,12 @@ int mysql_execute(struct pt_regs *ctx)
 	return 0;
 }
 
+/* Diagnostics_area::set_ok_status(this, affected rows, …): of several, the last is the answer's. */
 SEC("uprobe")
 int mysql_ok(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid(), cookie = cookie_of(ctx);
-	__u64 rows = PT_REGS_PARM4(ctx);
+	__u64 rows = PT_REGS_PARM2(ctx);
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
@@ -560,11 +577,12 @@ int mysql_ok(struct pt_regs *ctx)
 	if (!thread || !thread->id)
 		return 0;
 	hit(cookie);
-	thread->rows += rows;
+	thread->rows = rows;
 	thread->flags |= QUERY_HAS_ROWS;
 	return 0;
 }
 
+/* Protocol::send_error(this, number, …) */
 SEC("uprobe")
 int mysql_error(struct pt_regs *ctx)
 {

@@ -60,9 +60,11 @@ struct server {
 	struct place statement;
 	struct place schema;
 	struct place user;
+	struct place error;
+	struct place error_tag; /* beside it: there is an error if this is error_value */
 	__s64 client; /* from pgstat_report_activity's site to MyProcPort; 0: not known */
 	__u32 error_level; /* PostgreSQL: reports from this level on are errors */
-	__u32 reserved;
+	__u32 error_value;
 };
 
 #define MAX_SERVERS 256

@@ -128,6 +128,10 @@ pub struct Memory {
     pub schema: Option<Place>,
     /// Points at the name of the user.
     pub user: Option<Place>,
+    /// The number of the error that the last statement ended with.
+    pub error: Option<Place>,
+    /// A number beside it, and its value if there is an error.
+    pub error_tag: Option<(Place, u32)>,
     /// From the site in `pgstat_report_activity` to `MyProcPort`.
     pub client: Option<i64>,
     /// PostgreSQL: reports from this level on are errors.
@@ -137,8 +141,11 @@ pub struct Memory {
 impl Memory {
     /// `struct server`
     pub(super) fn to_bytes(self, path: &str) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::with_capacity(80);
-        for place in [self.connection, self.statement, self.schema, self.user] {
+        let mut bytes = Vec::with_capacity(112);
+        let (error_tag, error_value) = self.error_tag.unzip();
+        for place in
+            [self.connection, self.statement, self.schema, self.user, self.error, error_tag]
+        {
             let (through, offset, size) = match place {
                 None => (-1, -1, 0),
                 Some(Place { through, offset, size }) => {
@@ -159,7 +166,7 @@ impl Memory {
         }
         bytes.extend_from_slice(&self.client.unwrap_or(0).to_ne_bytes());
         bytes.extend_from_slice(&self.error_level.to_ne_bytes());
-        bytes.extend_from_slice(&0_u32.to_ne_bytes());
+        bytes.extend_from_slice(&error_value.unwrap_or(0).to_ne_bytes());
         Ok(bytes)
     }
 }

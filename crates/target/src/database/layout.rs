@@ -1,9 +1,9 @@
 //! Where a session object keeps what is shown of it, as the server's own accessors read it.
 
-use crate::code::{Assumptions, Decoded, End, Value, decode_one, explore};
+use crate::code::{Decoded, decode_one};
 use crate::elf::Machine;
 use crate::image::Image;
-use iced_x86::{FlowControl, Mnemonic, OpKind, Register};
+use iced_x86::{ConditionCode, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use serde::Serialize;
 
 /// A pointer or number reached from the session object (`THD`).
@@ -28,6 +28,10 @@ pub struct SessionLayout {
     pub schema: Option<Place>,
     /// Points at the name of the user, a C string.
     pub user: Option<Place>,
+    /// The number of the error that the last statement ended with.
+    pub error: Option<Place>,
+    /// A number beside it, and its value if there is an error.
+    pub error_tag: Option<(Place, u32)>,
     /// Address in the file of `MyProcPort`: null in processes that serve no client.
     pub client: Option<u64>,
     /// How these were found.
@@ -38,67 +42,148 @@ pub struct SessionLayout {
 const LARGEST_SESSION: u32 = 0x40000;
 const POINTER: u8 = 8;
 
-/// What an accessor returns.
+/// What a register holds on the way through an accessor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Returned {
+enum Held {
+    /// The address of a place, or of the session itself.
+    Address(Place),
     /// What is at the place.
     Value(Place),
-    /// The address of the place.
-    Address(Place),
 }
 
-/// What the accessor `name` returns for a session, if there is one such thing.
-fn returned(image: &Image<'_>, name: &str) -> Option<Returned> {
+/// An accessor, followed along the path on which pointers are not null and what it looks for is
+/// there.
+struct Followed {
+    returned: Option<Held>,
+    /// What it looked for: a number at a place, and its value.
+    looked_for: Option<(Place, u32)>,
+}
+
+/// Follows the accessor `name` of a session.
+fn follow(image: &Image<'_>, name: &str) -> Option<Followed> {
+    const LONGEST: usize = 24;
     if image.elf.machine != Machine::X86_64 {
         return None;
     }
-    let symbol = image.function(name)?;
-    let assumptions = Assumptions { object_not_null: true, type_is_zero: false };
-    let paths = explore(image, symbol.vaddr, symbol.size, assumptions).ok()?;
-    let mut found: Option<Returned> = None;
-    for path in paths.iter().filter(|path| path.calls.is_empty()) {
-        let End::Return(value) = path.end else { continue };
-        let this = match value {
-            Value::Field { offset, size } => Returned::Value(Place { through: None, offset, size }),
-            Value::Pointee { outer, inner } => Returned::Value(Place {
-                through: Some(outer),
-                offset: inner,
-                size: POINTER,
-            }),
-            Value::Arg { .. } | Value::ArgPlus { .. } => Returned::Address(Place {
-                through: None,
-                offset: value.object_offset()?,
-                size: POINTER,
-            }),
-            // A constant for a session that has none.
-            Value::Const(_) => continue,
-            _ => return None,
-        };
-        match (found, this) {
-            (Some(before), this) if before == this => {}
-            // `if (!thd->object) return 0; return thd->object->field;` may return the null
-            // pointer that it has just loaded.
-            (Some(Returned::Value(Place { through: Some(outer), .. })), Returned::Value(place))
-                if place.through.is_none() && place.offset == outer => {}
-            (Some(Returned::Value(place)), Returned::Value(Place { through: Some(outer), .. }))
-                if place.through.is_none() && place.offset == outer =>
-            {
-                found = Some(this);
+    let mut at = image.function(name)?.vaddr;
+    let session = Held::Address(Place { through: None, offset: 0, size: POINTER });
+    let mut registers: Vec<(Register, Held)> = vec![(Register::RDI, session)];
+    let mut looked_for = None;
+    // The branch that follows is taken if what was tested is not so.
+    let mut tests_null = false;
+    for _ in 0..LONGEST {
+        let Decoded { instruction, .. } = decode_one(&image.elf, at)?;
+        at = instruction.next_ip();
+        match instruction.flow_control() {
+            FlowControl::Return => {
+                let returned = held(&registers, Register::RAX);
+                return Some(Followed { returned, looked_for });
             }
-            (Some(_), _) => return None,
-            (None, this) => found = Some(this),
+            FlowControl::ConditionalBranch => {
+                let taken = match instruction.condition_code() {
+                    ConditionCode::e => !tests_null,
+                    ConditionCode::ne => tests_null,
+                    _ => return None,
+                };
+                if taken {
+                    at = instruction.near_branch_target();
+                }
+            }
+            FlowControl::UnconditionalBranch
+                if instruction.op0_kind() == OpKind::NearBranch64 =>
+            {
+                at = instruction.near_branch_target();
+            }
+            FlowControl::Next => match instruction.mnemonic() {
+                Mnemonic::Test => tests_null = true,
+                Mnemonic::Cmp => {
+                    tests_null = false;
+                    let place = place(&registers, &instruction)?;
+                    let value = u32::try_from(instruction.try_immediate(1).ok()?).ok()?;
+                    looked_for = Some((place, value));
+                }
+                Mnemonic::Mov | Mnemonic::Lea => step(&mut registers, &instruction),
+                Mnemonic::Endbr64 | Mnemonic::Nop => {}
+                // A register is cleared for the other path.
+                Mnemonic::Xor if instruction.op0_register() == instruction.op1_register() => {
+                    forget(&mut registers, instruction.op0_register());
+                }
+                _ => return None,
+            },
+            _ => return None,
         }
     }
-    found.filter(|found| {
-        let (Returned::Value(place) | Returned::Address(place)) = found;
-        place.through.unwrap_or(0) < LARGEST_SESSION && place.offset < LARGEST_SESSION
-    })
+    None
+}
+
+fn held(registers: &[(Register, Held)], register: Register) -> Option<Held> {
+    let full = register.full_register();
+    registers.iter().find(|(known, _)| *known == full).map(|(_, held)| *held)
+}
+
+fn forget(registers: &mut Vec<(Register, Held)>, register: Register) {
+    registers.retain(|(known, _)| *known != register.full_register());
+}
+
+/// `mov` or `lea` into a register.
+fn step(registers: &mut Vec<(Register, Held)>, instruction: &Instruction) {
+    let value = match (instruction.op1_kind(), instruction.mnemonic()) {
+        (OpKind::Register, Mnemonic::Mov) => held(registers, instruction.op1_register()),
+        (OpKind::Memory, Mnemonic::Mov) => place(registers, instruction).map(Held::Value),
+        (OpKind::Memory, Mnemonic::Lea) => place(registers, instruction)
+            .map(|place| Held::Address(Place { size: POINTER, ..place })),
+        _ => None,
+    };
+    if instruction.op0_kind() == OpKind::Register {
+        let register = instruction.op0_register().full_register();
+        forget(registers, register);
+        registers.extend(value.map(|value| (register, value)));
+    }
+}
+
+/// The place that the memory operand names.
+fn place(registers: &[(Register, Held)], instruction: &Instruction) -> Option<Place> {
+    if instruction.memory_index() != Register::None
+        || instruction.memory_base() == Register::None
+        || instruction.segment_prefix() != Register::None
+    {
+        return None;
+    }
+    let displacement = u32::try_from(instruction.memory_displacement64()).ok()?;
+    let size = u8::try_from(instruction.memory_size().size()).ok()?;
+    let place = match held(registers, instruction.memory_base())? {
+        Held::Address(place) => {
+            Place { offset: place.offset.checked_add(displacement)?, size, ..place }
+        }
+        Held::Value(Place { through: None, offset, size: POINTER }) => {
+            Place { through: Some(offset), offset: displacement, size }
+        }
+        Held::Value(_) => return None,
+    };
+    (place.through.unwrap_or(0) < LARGEST_SESSION && place.offset < LARGEST_SESSION)
+        .then_some(place)
+}
+
+/// What the accessor `name` returns of a session.
+fn returned(image: &Image<'_>, name: &str) -> Option<Held> {
+    follow(image, name)?.returned
+}
+
+/// The number that the accessor `name` returns if another has a certain value.
+pub(super) fn number_if(image: &Image<'_>, name: &str) -> Option<(Place, Place, u32)> {
+    let Followed { returned: Some(Held::Value(number)), looked_for: Some((tag, value)) } =
+        follow(image, name)?
+    else {
+        return None;
+    };
+    (number.size == 4 && tag.size == 4 && number.through == tag.through)
+        .then_some((number, tag, value))
 }
 
 /// The first of `accessors` that returns a number of the session.
 pub(super) fn number(image: &Image<'_>, accessors: &[&str]) -> Option<(Place, String)> {
     accessors.iter().find_map(|name| match returned(image, name)? {
-        Returned::Value(place) if place.size == 4 || place.size == 8 => {
+        Held::Value(place) if place.size == 4 || place.size == 8 => {
             Some((place, (*name).to_owned()))
         }
         _ => None,
@@ -109,7 +194,7 @@ pub(super) fn number(image: &Image<'_>, accessors: &[&str]) -> Option<(Place, St
 /// descriptor, which begins with its pointer.
 pub(super) fn pointer(image: &Image<'_>, accessors: &[&str]) -> Option<(Place, String)> {
     accessors.iter().find_map(|name| match returned(image, name)? {
-        Returned::Value(place) | Returned::Address(place) if place.size == POINTER => {
+        Held::Value(place) | Held::Address(place) if place.size == POINTER => {
             Some((place, (*name).to_owned()))
         }
         _ => None,

@@ -45,8 +45,8 @@ pub enum Role {
     DispatchPacket,
     /// `mysql_execute_command(THD *, …)`: the statement that the session executes is known.
     Execute,
-    /// `Protocol::send_ok(this, status, warnings, affected_rows, …)`.
-    SentOk,
+    /// `Diagnostics_area::set_ok_status(this, affected_rows, …)`.
+    OkStatus,
     /// `Protocol::send_error(this, errno, …)`.
     SentError,
     /// `THD::set_db(this, const LEX_CSTRING &)`: the session's schema.

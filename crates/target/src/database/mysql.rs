@@ -1,7 +1,7 @@
 //! MySQL and MariaDB: `dispatch_command` gets every command of a client and returns when it is
 //! answered; `mysql_execute_command` is where the statement of a prepared one is known.
 
-use super::layout::{SessionLayout, number, pointer, stored_field};
+use super::layout::{SessionLayout, number, number_if, pointer, stored_field};
 use super::version::version;
 use super::{Place, Role, Server, ServerOptions, ServerPlan, Wanted, probe, probes};
 use crate::Error;
@@ -20,7 +20,7 @@ const DISPATCH: [(&str, Role); 4] = [
     ("_Z16dispatch_command19enum_server_commandP3THDPcj", Role::DispatchPacket),
 ];
 
-const COMMON: [Wanted; 3] = [
+const COMMON: [Wanted; 2] = [
     Wanted {
         names: &["_Z21mysql_execute_commandP3THDb", "_Z21mysql_execute_commandP3THD"],
         role: Role::Execute,
@@ -28,21 +28,20 @@ const COMMON: [Wanted; 3] = [
     },
     Wanted {
         names: &[
-            MYSQL_ONLY,
-            "_ZN8Protocol10send_errorEjPKcS1_",
-            "_ZN8Protocol14net_send_errorEP3THDjPKcS3_",
+            "_ZN16Diagnostics_area13set_ok_statusEyyPKc",
+            "_ZN16Diagnostics_area13set_ok_statusEyPKc",
         ],
+        role: Role::OkStatus,
+        without: "numbers of rows are unknown",
+    },
+];
+
+/// Where no accessor tells the error: a virtual function that is called for each answer.
+const SENT_ERROR: [Wanted; 1] = [
+    Wanted {
+        names: &[MYSQL_ONLY],
         role: Role::SentError,
         without: "error codes are unknown",
-    },
-    Wanted {
-        names: &[
-            "_ZN16Protocol_classic7send_okEjjyyPKc",
-            "_ZN8Protocol7send_okEjjyyPKc",
-            "_ZN8Protocol7send_okEjjyyPKcb",
-        ],
-        role: Role::SentOk,
-        without: "numbers of rows are unknown",
     },
 ];
 
@@ -61,6 +60,8 @@ const STATEMENT: [&str; 4] =
     ["thd_query_string", "_Z16thd_query_unsafeP3THD", "thd_query_unsafe", "thd_query"];
 const SCHEMA: [&str; 1] = ["thd_current_db"];
 const USER: [&str; 1] = ["thd_user_name"];
+/// MariaDB's; MySQL keeps no such thing.
+const ERROR: &str = "thd_current_status";
 const SECURITY_CONTEXT: &str = "_Z24thd_get_security_contextP3THDPP16Security_context";
 const CONTEXT_USER: [&str; 1] = ["_ZNK16Security_context4userEv"];
 
@@ -77,9 +78,9 @@ pub fn carries_mysqld(bytes: &[u8]) -> bool {
 
 pub(super) fn plan(bytes: &[u8], options: &ServerOptions) -> Result<ServerPlan, Error> {
     let mut names: Vec<&str> = DISPATCH.iter().map(|(name, _)| *name).collect();
-    names.extend(COMMON.iter().chain(&SET_SCHEMA).flat_map(|wanted| wanted.names));
+    names.extend(COMMON.iter().chain(&SENT_ERROR).chain(&SET_SCHEMA).flat_map(|wanted| wanted.names));
     names.extend(CONNECTION.iter().chain(&STATEMENT).chain(&SCHEMA).chain(&USER));
-    names.push(SECURITY_CONTEXT);
+    names.extend([SECURITY_CONTEXT, ERROR]);
     names.extend(CONTEXT_USER);
     names.extend(options.function.as_deref());
     let image = Image::new(bytes, &names)?;
@@ -95,6 +96,9 @@ pub(super) fn plan(bytes: &[u8], options: &ServerOptions) -> Result<ServerPlan, 
     let layout = layout(&image, &mut notes);
     let mut all = vec![dispatch];
     all.extend(probes(&image, &COMMON, &mut notes));
+    if layout.error.is_none() {
+        all.extend(probes(&image, &SENT_ERROR, &mut notes));
+    }
     if layout.schema.is_none() {
         all.extend(probes(&image, &SET_SCHEMA, &mut notes));
         notes.push("schemas are known from the first change on that a capture sees".to_owned());
@@ -159,11 +163,23 @@ fn layout(image: &Image<'_>, notes: &mut Vec<String>) -> SessionLayout {
         let through = place.through.is_none().then_some(context);
         through.map(|_| (Place { through, ..place }, format!("thd_get_security_context, {name}")))
     });
+    let (error, error_tag) = number_if(image, ERROR)
+        .map(|(error, tag, value)| (error, (tag, value)))
+        .unzip();
+    let connection = take("connection", number(image, &CONNECTION));
+    let statement = take("statement", pointer(image, &STATEMENT));
+    let schema = take("schema", pointer(image, &SCHEMA));
+    let user = take("user", user);
+    if error.is_some() {
+        derivation.push(format!("error by {ERROR}"));
+    }
     SessionLayout {
-        connection: take("connection", number(image, &CONNECTION)),
-        statement: take("statement", pointer(image, &STATEMENT)),
-        schema: take("schema", pointer(image, &SCHEMA)),
-        user: take("user", user),
+        connection,
+        statement,
+        schema,
+        user,
+        error,
+        error_tag,
         client: None,
         derivation,
     }
