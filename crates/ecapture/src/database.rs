@@ -138,7 +138,6 @@ fn role(role: target::Role) -> Role {
         target::Role::Execute => Role::Execute,
         target::Role::OkStatus => Role::OkStatus,
         target::Role::SentError => Role::SentError,
-        target::Role::SetSchema => Role::SetSchema,
         target::Role::Activity => Role::Activity,
         target::Role::Query => Role::Query,
         target::Role::Message => Role::Message,

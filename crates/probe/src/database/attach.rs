@@ -25,8 +25,6 @@ pub enum Role {
     OkStatus,
     /// `Protocol::send_error`
     SentError,
-    /// `THD::set_db`
-    SetSchema,
     /// `pgstat_report_activity`
     Activity,
     /// A function whose first argument is a statement.
@@ -55,7 +53,6 @@ impl Role {
             Self::Execute => ("mysql_execute", None),
             Self::OkStatus => ("mysql_ok", None),
             Self::SentError => ("mysql_error", None),
-            Self::SetSchema => ("mysql_set_schema", None),
             Self::Activity => ("pg_activity", None),
             Self::Query => ("pg_query", None),
             Self::Message => ("pg_message", Some("pg_message_return")),

@@ -105,18 +105,6 @@ struct {
 	__type(value, struct thread);
 } suspended SEC(".maps");
 
-struct schema {
-	char name[QUERY_NAME];
-};
-
-/* MySQL: the schema of each session, as it was last set. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct session_key);
-	__type(value, struct schema);
-} schemas SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_SERVERS);
@@ -242,18 +230,7 @@ static __always_inline void begin(void *output, struct thread *thread, __u64 pid
 		record->body.has_connection =
 		    read_place(&server->connection, session, &record->body.connection);
 		record->body.has_user = read_name(record->body.user, &server->user, session);
-		if (server->schema.offset >= 0) {
-			record->body.has_schema =
-			    read_name(record->body.schema, &server->schema, session);
-		} else {
-			struct session_key key = {.session = session, .tgid = pid_tgid >> 32};
-			struct schema *schema = bpf_map_lookup_elem(&schemas, &key);
-
-			if (schema) {
-				__builtin_memcpy(record->body.schema, schema, sizeof(*schema));
-				record->body.has_schema = 1;
-			}
-		}
+		record->body.has_schema = read_name(record->body.schema, &server->schema, session);
 	}
 #ifndef WITHOUT_BTF
 	else {
@@ -597,31 +574,6 @@ int mysql_error(struct pt_regs *ctx)
 	hit(cookie);
 	thread->error = error;
 	thread->flags |= QUERY_HAS_ERROR;
-	return 0;
-}
-
-/* THD::set_db(this, const LEX_CSTRING &name) */
-SEC("uprobe")
-int mysql_set_schema(struct pt_regs *ctx)
-{
-	__u64 pid_tgid = bpf_get_current_pid_tgid(), cookie = cookie_of(ctx);
-	struct session_key key = {.session = PT_REGS_PARM1(ctx), .tgid = pid_tgid >> 32};
-	__u64 string = PT_REGS_PARM2(ctx), name = 0;
-	struct schema none = {};
-	struct schema *schema;
-
-	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
-		return 0;
-	hit(cookie);
-	if (bpf_probe_read_user(&name, 8, (void *)string) || !name) {
-		bpf_map_delete_elem(&schemas, &key);
-		return 0;
-	}
-	bpf_map_update_elem(&schemas, &key, &none, BPF_ANY);
-	schema = bpf_map_lookup_elem(&schemas, &key);
-	if (schema && bpf_probe_read_user_str(schema->name, QUERY_NAME, (void *)name) < 0)
-		bpf_map_delete_elem(&schemas, &key);
 	return 0;
 }
 

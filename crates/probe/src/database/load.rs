@@ -34,13 +34,12 @@ fn compiled(btf: bool, loop_helper: bool) -> &'static [u8] {
 }
 
 /// Programs that are attached by uprobes; the others are raw tracepoints.
-const UPROBES: [&str; 14] = [
+const UPROBES: [&str; 13] = [
     "mysql_dispatch",
     "mysql_dispatch_return",
     "mysql_execute",
     "mysql_ok",
     "mysql_error",
-    "mysql_set_schema",
     "pg_activity",
     "pg_query",
     "pg_message",

@@ -61,13 +61,14 @@ struct Followed {
 
 /// Follows the accessor `name` of a session.
 fn follow(image: &Image<'_>, name: &str) -> Option<Followed> {
-    const LONGEST: usize = 24;
+    const LONGEST: usize = 32;
     if image.elf.machine != Machine::X86_64 {
         return None;
     }
     let mut at = image.function(name)?.vaddr;
     let session = Held::Address(Place { through: None, offset: 0, size: POINTER });
     let mut registers: Vec<(Register, Held)> = vec![(Register::RDI, session)];
+    let mut spilled: Vec<((Register, u64), Held)> = Vec::new();
     let mut looked_for = None;
     // The branch that follows is taken if what was tested is not so.
     let mut tests_null = false;
@@ -102,18 +103,64 @@ fn follow(image: &Image<'_>, name: &str) -> Option<Followed> {
                     let value = u32::try_from(instruction.try_immediate(1).ok()?).ok()?;
                     looked_for = Some((place, value));
                 }
+                Mnemonic::Mov if instruction.op0_kind() == OpKind::Memory => {
+                    let slot = frame_slot(&instruction, OpKind::Memory)?;
+                    spilled.retain(|(known, _)| *known != slot);
+                    let value = held(&registers, instruction.op1_register());
+                    spilled.extend(value.map(|value| (slot, value)));
+                }
+                Mnemonic::Mov if frame_slot(&instruction, OpKind::Register).is_some() => {
+                    let slot = frame_slot(&instruction, OpKind::Register)?;
+                    let register = instruction.op0_register().full_register();
+                    let value = spilled.iter().find(|(known, _)| *known == slot);
+                    forget(&mut registers, register);
+                    registers.extend(value.map(|(_, value)| (register, *value)));
+                }
                 Mnemonic::Mov | Mnemonic::Lea => step(&mut registers, &instruction),
-                Mnemonic::Endbr64 | Mnemonic::Nop => {}
+                Mnemonic::Push | Mnemonic::Leave | Mnemonic::Endbr64 | Mnemonic::Nop => {}
+                Mnemonic::Pop => forget(&mut registers, instruction.op0_register()),
+                Mnemonic::Add | Mnemonic::Sub
+                    if instruction.op0_register() == Register::RSP => {}
                 // A register is cleared for the other path.
                 Mnemonic::Xor if instruction.op0_register() == instruction.op1_register() => {
                     forget(&mut registers, instruction.op0_register());
                 }
                 _ => return None,
             },
+            // A check that does not change what is asked for.
+            FlowControl::Call => {
+                for register in CALL_CLOBBERED {
+                    forget(&mut registers, register);
+                }
+            }
             _ => return None,
         }
     }
     None
+}
+
+/// Registers that a called function may change.
+const CALL_CLOBBERED: [Register; 9] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+];
+
+/// The slot of the frame that the memory operand names, if it is a whole one; `first` is the kind of
+/// operand that comes first.
+fn frame_slot(instruction: &Instruction, first: OpKind) -> Option<(Register, u64)> {
+    let has_slot = instruction.op0_kind() == first
+        && (first == OpKind::Memory || instruction.op1_kind() == OpKind::Memory)
+        && instruction.memory_index() == Register::None
+        && matches!(instruction.memory_base(), Register::RBP | Register::RSP)
+        && instruction.memory_size().size() == usize::from(POINTER);
+    has_slot.then(|| (instruction.memory_base(), instruction.memory_displacement64()))
 }
 
 fn held(registers: &[(Register, Held)], register: Register) -> Option<Held> {
@@ -167,6 +214,19 @@ fn place(registers: &[(Register, Held)], instruction: &Instruction) -> Option<Pl
 /// What the accessor `name` returns of a session.
 fn returned(image: &Image<'_>, name: &str) -> Option<Held> {
     follow(image, name)?.returned
+}
+
+/// What the accessor `name` returns of the object to which another, `to_object`, leads.
+pub(super) fn pointer_of(image: &Image<'_>, name: &str, to_object: &str) -> Option<Place> {
+    let Held::Value(object) = returned(image, to_object)? else { return None };
+    match returned(image, name)? {
+        Held::Value(Place { through, offset, size: POINTER })
+            if object.through.is_none() && through == Some(object.offset) =>
+        {
+            Some(Place { through: None, offset, size: POINTER })
+        }
+        _ => None,
+    }
 }
 
 /// The number that the accessor `name` returns if another has a certain value.

@@ -49,8 +49,6 @@ pub enum Role {
     OkStatus,
     /// `Protocol::send_error(this, errno, …)`.
     SentError,
-    /// `THD::set_db(this, const LEX_CSTRING &)`: the session's schema.
-    SetSchema,
     /// `pgstat_report_activity(state, text)`: a message with a statement begins, or, without a text,
     /// the session has done with it.
     Activity,

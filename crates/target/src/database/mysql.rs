@@ -1,7 +1,7 @@
 //! MySQL and MariaDB: `dispatch_command` gets every command of a client and returns when it is
 //! answered; `mysql_execute_command` is where the statement of a prepared one is known.
 
-use super::layout::{SessionLayout, number, number_if, pointer, stored_field};
+use super::layout::{SessionLayout, number, number_if, pointer, pointer_of, stored_field};
 use super::version::version;
 use super::{Place, Role, Server, ServerOptions, ServerPlan, Wanted, probe, probes};
 use crate::Error;
@@ -45,13 +45,6 @@ const SENT_ERROR: [Wanted; 1] = [
     },
 ];
 
-/// Where no accessor tells the schema, it is learned when it changes.
-const SET_SCHEMA: [Wanted; 1] = [Wanted {
-    names: &["_ZN3THD6set_dbERK17MYSQL_LEX_CSTRING", "_ZN3THD6set_dbERK18st_mysql_const_lex_string"],
-    role: Role::SetSchema,
-    without: "schemas are unknown",
-}];
-
 /// Of MySQL from 5.7 on, not of MariaDB.
 const MYSQL_ONLY: &str = "_ZN16Protocol_classic10send_errorEjPKcS1_";
 
@@ -59,6 +52,9 @@ const CONNECTION: [&str; 2] = ["thd_get_thread_id", "_Z13thd_thread_idPK3THD"];
 const STATEMENT: [&str; 4] =
     ["thd_query_string", "_Z16thd_query_unsafeP3THD", "thd_query_unsafe", "thd_query"];
 const SCHEMA: [&str; 1] = ["thd_current_db"];
+/// MySQL tells the schema of a session of a plugin, which leads to its `THD`.
+const SESSION_SCHEMA: &str = "_Z31srv_session_info_get_current_dbP11Srv_session";
+const SESSION: &str = "_Z24srv_session_info_get_thdP11Srv_session";
 const USER: [&str; 1] = ["thd_user_name"];
 /// MariaDB's; MySQL keeps no such thing.
 const ERROR: &str = "thd_current_status";
@@ -78,9 +74,9 @@ pub fn carries_mysqld(bytes: &[u8]) -> bool {
 
 pub(super) fn plan(bytes: &[u8], options: &ServerOptions) -> Result<ServerPlan, Error> {
     let mut names: Vec<&str> = DISPATCH.iter().map(|(name, _)| *name).collect();
-    names.extend(COMMON.iter().chain(&SENT_ERROR).chain(&SET_SCHEMA).flat_map(|wanted| wanted.names));
+    names.extend(COMMON.iter().chain(&SENT_ERROR).flat_map(|wanted| wanted.names));
     names.extend(CONNECTION.iter().chain(&STATEMENT).chain(&SCHEMA).chain(&USER));
-    names.extend([SECURITY_CONTEXT, ERROR]);
+    names.extend([SECURITY_CONTEXT, ERROR, SESSION_SCHEMA, SESSION]);
     names.extend(CONTEXT_USER);
     names.extend(options.function.as_deref());
     let image = Image::new(bytes, &names)?;
@@ -98,10 +94,6 @@ pub(super) fn plan(bytes: &[u8], options: &ServerOptions) -> Result<ServerPlan, 
     all.extend(probes(&image, &COMMON, &mut notes));
     if layout.error.is_none() {
         all.extend(probes(&image, &SENT_ERROR, &mut notes));
-    }
-    if layout.schema.is_none() {
-        all.extend(probes(&image, &SET_SCHEMA, &mut notes));
-        notes.push("schemas are known from the first change on that a capture sees".to_owned());
     }
     Ok(ServerPlan {
         server,
@@ -152,7 +144,7 @@ fn layout(image: &Image<'_>, notes: &mut Vec<String>) -> SessionLayout {
     let mut take = |what: &str, found: Option<(Place, String)>| {
         if let Some((_, name)) = &found {
             derivation.push(format!("{what} by {name}"));
-        } else if what != "schema" {
+        } else {
             notes.push(format!("{what}: no accessor that could be decoded"));
         }
         found.map(|(place, _)| place)
@@ -168,7 +160,10 @@ fn layout(image: &Image<'_>, notes: &mut Vec<String>) -> SessionLayout {
         .unzip();
     let connection = take("connection", number(image, &CONNECTION));
     let statement = take("statement", pointer(image, &STATEMENT));
-    let schema = take("schema", pointer(image, &SCHEMA));
+    let schema = pointer(image, &SCHEMA).or_else(|| {
+        pointer_of(image, SESSION_SCHEMA, SESSION).map(|place| (place, SESSION_SCHEMA.to_owned()))
+    });
+    let schema = take("schema", schema);
     let user = take("user", user);
     if error.is_some() {
         derivation.push(format!("error by {ERROR}"));
