@@ -1,7 +1,10 @@
-//! `ecapture inspect`: which TLS libraries a file or a process has, or which shell it is, what would be probed, and why.
+//! `ecapture inspect`: which TLS libraries a file or a process has, or which shell or database server it
+//! is, what would be probed, and why.
+
+mod server;
 
 use crate::analysis::{self, Planned};
-use crate::{log, shell};
+use crate::{database, log, shell};
 use anyhow::{Context as _, bail};
 use cli::{Format, InspectConfig, InspectTarget};
 use discover::{Candidate, Finder, Scope};
@@ -33,6 +36,13 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let mut found = 0;
     let mut text = String::new();
     for candidate in candidates {
+        if let Some(kind) = database::kind(&candidate) {
+            found += 1;
+            let options = target::ServerOptions::default();
+            let planned = database::plan(candidate, kind, &options)?;
+            text += &server::describe(&planned, config.format)?;
+            continue;
+        }
         if let Some(kind) = shell::kind(&candidate) {
             found += 1;
             let planned = shell::plan(candidate, kind)?;
@@ -85,7 +95,7 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
             if scan.candidates.is_empty() {
                 bail!(
                     "process {pid} has no file mapped that defines SSL_read and SSL_write: it uses no \
-                     OpenSSL-family library, or a static one without symbols; and it is no shell"
+                     OpenSSL-family library, or a static one without symbols; and it is no shell and no database server"
                 );
             }
             Ok(scan.candidates)
@@ -95,6 +105,8 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
 
 fn carries_anything(bytes: &[u8]) -> bool {
     target::carries_tls(bytes)
+        || target::carries_mysqld(bytes)
+        || target::carries_postgres(bytes)
         || [Shell::Bash, Shell::Zsh].iter().any(|shell| target::is_shell(bytes, *shell))
 }
 

@@ -49,9 +49,9 @@ impl Server {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command).warned_by(Signal::TERM);
-        process.stderr_lines().wait_for("\"ready for connections\"", |line| {
-            line.contains("ready for connections")
-        });
+        process
+            .stderr_lines()
+            .wait_for("\"ready for connections\"", |line| line.contains("ready for connections"));
         Self { root, process, program }
     }
 
@@ -97,8 +97,7 @@ impl Client {
         let greeting = client.receive();
         let version = greeting[1..].iter().position(|byte| *byte == 0).unwrap();
         let at = 1 + version + 1;
-        client.connection =
-            u32::from_le_bytes(greeting[at..at + 4].try_into().unwrap()).into();
+        client.connection = u32::from_le_bytes(greeting[at..at + 4].try_into().unwrap()).into();
         // Long password, protocol 4.1, secure connection, several statements and results, plugins.
         let capabilities: u32 = 0x1 | 0x200 | 0x8000 | 0x1_0000 | 0x2_0000 | 0x8_0000;
         let mut answer = capabilities.to_le_bytes().to_vec();

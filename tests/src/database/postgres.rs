@@ -167,8 +167,7 @@ impl Client {
 
     /// Parse, into a prepared statement of this name.
     pub fn prepare(&mut self, name: &str, text: &str) -> Answer {
-        let parse =
-            message(b'P', &[name.as_bytes(), b"\0", text.as_bytes(), b"\0", &[0, 0]]);
+        let parse = message(b'P', &[name.as_bytes(), b"\0", text.as_bytes(), b"\0", &[0, 0]]);
         self.stream.write_all(&[parse, message(b'S', &[])].concat()).unwrap();
         self.answer()
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Not root, which servers refuse to run as.
-pub const USER: u32 = 65534;
+const USER: u32 = 65534;
 
 /// The root of one suite's servers. They run in a mount namespace of their own, as in a container.
 #[derive(Debug)]

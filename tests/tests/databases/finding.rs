@@ -71,12 +71,13 @@ fn a_statement_that_has_not_ended_is_shown_as_unfinished() {
     needs_bpf!();
     let scratch = Scratch::new();
     let server = Server::start(&scratch, "trixie");
-    let (mut holder, mut waiter) = (server.connect(), server.connect());
+    let mut holder = server.connect();
     holder.query("create table held (i int)").unwrap();
     holder.query("begin; lock table held").unwrap();
     let file = server.file();
     let capture = capture(&scratch, "postgres", &["--postgres", file.to_str().unwrap()]);
     let waits = "select 'waits' from held";
+    let mut waiter = server.connect();
     waiter.send(waits);
     // The lock is there once the statement has begun.
     while holder.ask("select count(*) from pg_locks where not granted") != "1" {}

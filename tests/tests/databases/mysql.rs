@@ -74,11 +74,8 @@ fn outcomes(server: &Server) -> u64 {
 }
 
 fn assert_outcomes(server: &Server, connection: u64, statements: &[Query]) {
-    let mine: Vec<Query> = statements
-        .iter()
-        .filter(|query| query.connection == Some(connection))
-        .cloned()
-        .collect();
+    let mine: Vec<Query> =
+        statements.iter().filter(|query| query.connection == Some(connection)).cloned().collect();
     for query in &mine {
         assert_eq!(query.system, server.system());
         assert_eq!(query.user.as_deref(), Some("root"), "{query:?}");

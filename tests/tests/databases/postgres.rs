@@ -17,7 +17,8 @@ fn exchange(server: &Server, each: usize) -> Sent {
                 scope.spawn(|| {
                     let mut client = server.connect();
                     let mut sent = Vec::new();
-                    let mut send = |op: &str, text: &str| sent.push((op.to_owned(), text.to_owned()));
+                    let mut send =
+                        |op: &str, text: &str| sent.push((op.to_owned(), text.to_owned()));
                     for (number, len) in lengths(each).into_iter().enumerate() {
                         let text = of_length(len);
                         if number % 3 > 0 {

@@ -73,8 +73,7 @@ impl Assembler {
                     self.hand_out(oldest, None, servers, handle);
                 }
                 let ts = header.ts;
-                let open =
-                    Open { begin: *begin, ts, text: None, whole: false, incomplete: None };
+                let open = Open { begin: *begin, ts, text: None, whole: false, incomplete: None };
                 self.open.insert(header.conn, open);
             }
             Sample::Text { bytes } => self.text(&header, bytes),
@@ -179,11 +178,7 @@ impl Assembler {
     }
 }
 
-fn operation(
-    system: DatabaseSystem,
-    command: u32,
-    end: Option<&End>,
-) -> Option<QueryOperation> {
+fn operation(system: DatabaseSystem, command: u32, end: Option<&End>) -> Option<QueryOperation> {
     if system != DatabaseSystem::PostgreSql {
         // `enum_server_command`
         return match command {

@@ -108,11 +108,7 @@ impl Capture {
             return Err(full("functions", MAX_FUNCTIONS));
         }
         object::map(&self.object, "servers")?
-            .update(
-                &(number as u32).to_ne_bytes(),
-                &memory.to_bytes(&library.path)?,
-                MapFlags::ANY,
-            )
+            .update(&(number as u32).to_ne_bytes(), &memory.to_bytes(&library.path)?, MapFlags::ANY)
             .map_err(|source| Error::Map { map: "servers", source })?;
         let place = Place {
             file,

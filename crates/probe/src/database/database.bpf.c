@@ -3,13 +3,13 @@
  * Statements that database servers execute.
  *
  * A server's thread (MySQL, MariaDB) or process (PostgreSQL) works on one statement at a time: what
- * is known of it is kept in `threads`. Its text is copied when the server has it, while it certainly
- * is in memory; its outcome follows when it is done. The attach cookie says which server was hit;
- * target::database found out where in its memory a session keeps what is shown.
+ * is known of it is kept in `threads`. Its text is copied when the server has it, while it
+ * certainly is in memory; its outcome follows when it is done. The attach cookie says which server
+ * was hit; target::database found out where in its memory a session keeps what is shown.
  *
  * mysql_*: dispatch_command gets a client's command and returns when it is answered.
- * pg_*: pgstat_report_activity gets the text of each message that has one, and none when the session
- * becomes idle. In the extended protocol a message is done when the next is read.
+ * pg_*: pgstat_report_activity gets the text of each message that has one, and none when the
+ * session becomes idle. In the extended protocol a message is done when the next is read.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -79,7 +79,8 @@ struct thread {
 	__u32 report_code;
 	__u32 copying; /* the client sends data for COPY */
 	char tag[32];
-	/* Here rather than on the stack: what the verifier does not track lets its loop converge. */
+	/* Here rather than on the stack: what the verifier does not track lets its loop converge.
+	 */
 	struct transfer transfer;
 };
 
@@ -293,7 +294,8 @@ static __always_inline void end(void *output, struct thread *thread, __u64 pid_t
 		if (len > (size))                                                                  \
 			len = (size);                                                              \
 		if (!record) {                                                                     \
-			/* The length of a string is not known: its end tells that some is missing. */ \
+			/* The length of a string is not known: its end tells that some is         \
+			 * missing. */                                                             \
 			COUNT(ring_full_events, 1);                                                \
 			if (transfer->is_string) {                                                 \
 				COUNT(ring_full_bytes, 1);                                         \
@@ -511,7 +513,8 @@ int mysql_dispatch_return(struct pt_regs *ctx)
 	return 0;
 }
 
-/* The session has the statement that it executes: of a prepared one this is the first that is known. */
+/* The session has the statement that it executes: of a prepared one this is the first that is
+ * known. */
 SEC("uprobe")
 int mysql_execute(struct pt_regs *ctx)
 {

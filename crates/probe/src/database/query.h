@@ -22,7 +22,7 @@ struct query_begin {
 	__u32 tgid;
 	__u32 tid;
 	__u32 uid;
-	__u32 server; /* the number that user space gave the file */
+	__u32 server;  /* the number that user space gave the file */
 	__u32 command; /* the protocol's: a MySQL command number, a PostgreSQL message type */
 	__u8 has_connection;
 	__u8 has_user;	 /* user: its name, a C string; or the process's title */
@@ -35,7 +35,7 @@ struct query_begin {
 
 #define QUERY_HAS_ROWS 1
 #define QUERY_HAS_ERROR 2
-#define QUERY_EXECUTED 4 /* the protocol's answer to an executed statement was seen */
+#define QUERY_EXECUTED 4  /* the protocol's answer to an executed statement was seen */
 #define QUERY_IS_SIMPLE 8 /* PostgreSQL: the session was idle after it */
 
 /* The payload of RECORD_END. */
@@ -62,8 +62,8 @@ struct server {
 	struct place user;
 	struct place error;
 	struct place error_tag; /* beside it: there is an error if this is error_value */
-	__s64 client; /* from pgstat_report_activity's site to MyProcPort; 0: not known */
-	__u32 error_level; /* PostgreSQL: reports from this level on are errors */
+	__s64 client;		/* from pgstat_report_activity's site to MyProcPort; 0: not known */
+	__u32 error_level;	/* PostgreSQL: reports from this level on are errors */
 	__u32 error_value;
 };
 

@@ -42,9 +42,8 @@ mod tests {
 
     #[test]
     fn sessions_are_read_from_titles() {
-        let read = |title: &str| {
-            session(title).map(|found| (found.user, found.database, found.client))
-        };
+        let read =
+            |title: &str| session(title).map(|found| (found.user, found.database, found.client));
         let expected = |user: &str, database: &str, client: &str| {
             Some((user.to_owned(), database.to_owned(), client.to_owned()))
         };

@@ -3,8 +3,8 @@
 use super::assemble::{File as Attached, Kind};
 use super::record::{self, MAX_FILES};
 use super::{Capture, Probe};
-use crate::error::Error;
 use crate::attach::fixed;
+use crate::error::Error;
 use event::Library;
 use libbpf_rs::{MapCore, MapFlags, UprobeMultiOpts, UprobeOpts};
 use std::ffi::CString;

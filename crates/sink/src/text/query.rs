@@ -11,7 +11,8 @@ pub(super) fn write(query: &Query, out: &mut Vec<u8>) {
     let _ = write!(out, ", TID:{}, UID:{}, Lib:", query.tid, query.uid);
     field(query.server.path.as_bytes(), out);
     let _ = write!(out, ", Kind:query, System:{}", query.system.as_str());
-    let _ = write!(out, ", Op:{}", query.operation.map_or("unknown", event::QueryOperation::as_str));
+    let _ =
+        write!(out, ", Op:{}", query.operation.map_or("unknown", event::QueryOperation::as_str));
     if let Some(connection) = query.connection {
         let _ = write!(out, ", Connection:{connection}");
     }

@@ -90,9 +90,7 @@ fn follow(image: &Image<'_>, name: &str) -> Option<Followed> {
                     at = instruction.near_branch_target();
                 }
             }
-            FlowControl::UnconditionalBranch
-                if instruction.op0_kind() == OpKind::NearBranch64 =>
-            {
+            FlowControl::UnconditionalBranch if instruction.op0_kind() == OpKind::NearBranch64 => {
                 at = instruction.near_branch_target();
             }
             FlowControl::Next => match instruction.mnemonic() {
@@ -119,8 +117,7 @@ fn follow(image: &Image<'_>, name: &str) -> Option<Followed> {
                 Mnemonic::Mov | Mnemonic::Lea => step(&mut registers, &instruction),
                 Mnemonic::Push | Mnemonic::Leave | Mnemonic::Endbr64 | Mnemonic::Nop => {}
                 Mnemonic::Pop => forget(&mut registers, instruction.op0_register()),
-                Mnemonic::Add | Mnemonic::Sub
-                    if instruction.op0_register() == Register::RSP => {}
+                Mnemonic::Add | Mnemonic::Sub if instruction.op0_register() == Register::RSP => {}
                 // A register is cleared for the other path.
                 Mnemonic::Xor if instruction.op0_register() == instruction.op1_register() => {
                     forget(&mut registers, instruction.op0_register());

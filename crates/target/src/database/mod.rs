@@ -159,10 +159,10 @@ fn probes(image: &Image<'_>, wanted: &[Wanted], notes: &mut Vec<String>) -> Vec<
         });
         match found {
             Some(probe) => probes.push(probe),
-            None => notes.push(format!(
-                "{without}: no {}",
-                names.first().copied().unwrap_or_default()
-            )),
+            None => {
+                let name = names.first().copied().unwrap_or_default();
+                notes.push(format!("{without}: no {name}"));
+            }
         }
     }
     probes

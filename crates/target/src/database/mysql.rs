@@ -37,13 +37,8 @@ const COMMON: [Wanted; 2] = [
 ];
 
 /// Where no accessor tells the error: a virtual function that is called for each answer.
-const SENT_ERROR: [Wanted; 1] = [
-    Wanted {
-        names: &[MYSQL_ONLY],
-        role: Role::SentError,
-        without: "error codes are unknown",
-    },
-];
+const SENT_ERROR: [Wanted; 1] =
+    [Wanted { names: &[MYSQL_ONLY], role: Role::SentError, without: "error codes are unknown" }];
 
 /// Of MySQL from 5.7 on, not of MariaDB.
 const MYSQL_ONLY: &str = "_ZN16Protocol_classic10send_errorEjPKcS1_";
@@ -155,9 +150,8 @@ fn layout(image: &Image<'_>, notes: &mut Vec<String>) -> SessionLayout {
         let through = place.through.is_none().then_some(context);
         through.map(|_| (Place { through, ..place }, format!("thd_get_security_context, {name}")))
     });
-    let (error, error_tag) = number_if(image, ERROR)
-        .map(|(error, tag, value)| (error, (tag, value)))
-        .unzip();
+    let (error, error_tag) =
+        number_if(image, ERROR).map(|(error, tag, value)| (error, (tag, value))).unzip();
     let connection = take("connection", number(image, &CONNECTION));
     let statement = take("statement", pointer(image, &STATEMENT));
     let schema = pointer(image, &SCHEMA).or_else(|| {
