@@ -7,6 +7,7 @@
 //!
 //! What a record means is `flow`'s business; what the user asked for is `cli`'s.
 
+mod har;
 mod invisible;
 mod json;
 mod kind;
@@ -15,6 +16,7 @@ mod private_file;
 mod text;
 mod time;
 
+pub use har::{Har, HarError, HarStats};
 pub use json::{JsonEncoder, JsonOptions};
 pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
 pub use private_file::{PrivateFileError, create_private};
