@@ -329,6 +329,11 @@ impl Keys {
         Drained { secrets, more: read > 0 && !rings.is_empty() }
     }
 
+    /// True if nothing will come any more after [`detach`](Self::detach).
+    pub fn is_drained(&self) -> bool {
+        self.rings.is_empty()
+    }
+
     /// Counts so far.
     pub fn tally(&self) -> KeyTally {
         let value = self.counters.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY);
