@@ -224,10 +224,12 @@ fn written_out(
     })
 }
 
-/// Where one byte is loaded from, its place in the array left out.
+/// Where bytes are loaded from, singly or by the vector; their place in the array is left out.
 fn byte_of(access: &Access) -> Option<Path> {
-    match access {
-        Access::Load { address, width: 1, .. } => address.path(),
+    match *access {
+        Access::Load { address: Known::Path(at) | Known::Along(at), width: 1 | 16.., .. } => {
+            Some(at)
+        }
         _ => None,
     }
 }

@@ -177,7 +177,11 @@ fn by_layout(
         .iter()
         .flat_map(|call| call.arguments)
         .filter_map(|value| value.known.path());
-    let touched: Vec<Path> = loads(&trace.accesses).chain(handed).collect();
+    let stored = trace.accesses.iter().filter_map(|access| match access {
+        Access::Store { value, .. } => value.path(),
+        Access::Load { .. } => None,
+    });
+    let touched: Vec<Path> = loads(&trace.accesses).chain(handed).chain(stored).collect();
     let has = |offset: i32| touched.iter().any(|path| path.steps() == [S3, offset]);
     if !has(CLIENT_RANDOM) || !has(SERVER_RANDOM) {
         return Err(refuse("its exporter does not read the randoms where 1.0.2 has them"));

@@ -26,6 +26,12 @@ impl Path {
         *self == Self::argument(argument)
     }
 
+    /// True if both point into the same object.
+    fn same_place(&self, other: &Self) -> bool {
+        let head = |path: &Self| path.steps().split_last().map(|(_, head)| head.to_vec());
+        self.argument == other.argument && head(self) == head(other)
+    }
+
     fn plus(mut self, delta: i64) -> Option<Self> {
         let last = self.steps.get_mut(usize::from(self.length).checked_sub(1)?)?;
         *last = i32::try_from(i64::from(*last).checked_add(delta)?).ok()?;
@@ -48,6 +54,8 @@ pub(crate) enum Known {
     /// Relative to the stack pointer at the function's entry.
     Frame(i64),
     Path(Path),
+    /// This address or one behind it: a pointer that a loop moves on.
+    Along(Path),
     /// The low 32 bits of one.
     Half(Path),
     /// A number of `width` < 8 bytes loaded from there.
@@ -72,14 +80,29 @@ impl Value {
         Self { known, labels: 0 }
     }
 
-    /// Either of two.
+    /// Either of two, where this is what was believed before.
     pub(crate) fn or(self, other: Self) -> Self {
-        let known = if self.known == other.known { self.known } else { Known::Unknown };
-        Self { known, labels: self.labels | other.labels }
+        Self { known: self.known.or(other.known), labels: self.labels | other.labels }
     }
 }
 
 impl Known {
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            _ if self == other => self,
+            (Self::Path(one), Self::Path(two)) if one.same_place(&two) => {
+                Self::Along(one.min(two))
+            }
+            // What was believed only ever becomes less: its start stays.
+            (Self::Along(from), Self::Path(at) | Self::Along(at))
+                if from.same_place(&at) && from <= at =>
+            {
+                self
+            }
+            _ => Self::Unknown,
+        }
+    }
+
     /// The value moved by a constant.
     pub(crate) fn plus(self, delta: i64) -> Self {
         match self {
@@ -87,6 +110,7 @@ impl Known {
             Self::Constant(value) => Self::Constant(value.wrapping_add_signed(delta)),
             Self::Frame(at) => at.checked_add(delta).map_or(Self::Unknown, Self::Frame),
             Self::Path(path) => path.plus(delta).map_or(Self::Unknown, Self::Path),
+            Self::Along(_) if delta > 0 => self,
             _ => Self::Unknown,
         }
     }

@@ -240,6 +240,10 @@ fn compare(instruction: &Instruction, effects: &mut Vec<Effect>) {
 fn forget_written(instruction: &Instruction, effects: &mut Vec<Effect>) {
     let mut factory = InstructionInfoFactory::new();
     let info = factory.info(instruction);
+    if info.used_memory().iter().any(|used| used.access() == OpAccess::Read) {
+        let width = instruction.memory_size().size().clamp(1, 64) as u8;
+        effects.push(Effect::Load { to: SCRATCH, from: place(instruction), width });
+    }
     let writes = |access| {
         matches!(
             access,
