@@ -60,6 +60,19 @@ impl Accessors<'_, '_> {
             .or_else(|| one(trace.accesses.iter().filter_map(byte)))
     }
 
+    /// What `name(object, …)` stores where its argument `to` points.
+    pub(crate) fn stored(&self, name: &str, to: u8) -> Option<Path> {
+        let trace = self.trace(name, Assumed { object: true, ..Assumed::default() })?;
+        one(trace.accesses.iter().filter_map(|access| match *access {
+            Access::Store { address: Known::Path(at), value: Known::Path(value) }
+                if at.is_argument(to) && value.argument == 0 =>
+            {
+                Some(value)
+            }
+            _ => None,
+        }))
+    }
+
     /// The one field that `name(object, out, size)` looks at if `size` is 0.
     pub(crate) fn looked_at(&self, name: &str) -> Option<(Path, u8)> {
         let trace = self.trace(name, Assumed { object: true, plain: true, zero: Some(2) })?;

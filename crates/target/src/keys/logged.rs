@@ -3,7 +3,7 @@
 
 use super::accessor::{Accessors, one};
 use super::error::KeyError;
-use super::flow::{Access, Assumed, Known, Path, Trace};
+use super::flow::{Access, Assumed, Call, Known, Path, Trace};
 use super::label::{NEEDED, names};
 use super::sink::{Sink, Sinks};
 use super::{Address, KeySource};
@@ -11,6 +11,9 @@ use std::ops::Range;
 
 /// A client random's length.
 const RANDOM: u64 = 32;
+
+/// Exported by NSS's libssl3 and by nothing else.
+pub(crate) const NSS: &str = "SSL_ImportFD";
 
 /// What is known of a function that logs secrets.
 #[derive(Debug)]
@@ -76,21 +79,29 @@ pub(crate) fn understand(
         ));
         return Ok(Logged { function: range, name: "nss_keylog_int", source: found.into(), evidence });
     }
-    callback_is_tested_inside(accessors, sink, &mut evidence)?;
+    callback_is_tested_inside(accessors, sink, &trace, &mut evidence)?;
+    if let Some(found) = handed_over(label, &trace, accessors, &mut evidence)? {
+        let name = "_gnutls_call_keylog_func";
+        return Ok(Logged { function: range, name, source: found.into(), evidence });
+    }
     let found = passed_on(label, &trace, &mut evidence)
-        .or_else(|| written_out(label, &trace, accessors, &mut evidence))
-        .ok_or_else(|| {
-            KeyError::Shape(format!(
-                "{function:#x} neither passes label, 32 bytes of its object and a secret on, nor \
-                 writes them out"
-            ))
-        })?;
+        .or_else(|| written_out(label, &trace, &mut evidence))
+        .ok_or_else(|| not_understood(accessors, function))?;
     agrees_with_accessor(accessors, &found.client_random, &mut evidence)?;
-    let name = match accessors.tracer.image.function("gnutls_record_send") {
-        Some(_) => "_gnutls_call_keylog_func",
-        None => "ssl_log_secret",
-    };
-    Ok(Logged { function: range, name, source: found.into(), evidence })
+    Ok(Logged { function: range, name: "ssl_log_secret", source: found.into(), evidence })
+}
+
+fn not_understood(accessors: &Accessors<'_, '_>, function: u64) -> KeyError {
+    if accessors.range(NSS).is_some() {
+        return KeyError::Shape(format!(
+            "{function:#x} is ssl3_RecordKeyLog of NSS, which takes a key object that need not \
+             hold the key's bytes"
+        ));
+    }
+    KeyError::Shape(format!(
+        "{function:#x} neither passes label, 32 bytes of its object and a secret on, nor writes \
+         them out"
+    ))
 }
 
 /// The parts of [`KeySource::Logged`].
@@ -127,7 +138,7 @@ fn is_forward(path: &Path) -> bool {
 
 /// `nss_keylog_int(label, ssl, client_random, 32, secret, secret_len)`, called directly.
 fn random_argument(label: u8, sink: &Sink) -> Option<Found> {
-    let lengths = |call: &super::flow::Call| {
+    let lengths = |call: &Call| {
         let known = call.arguments.map(|value| value.known);
         known.iter().position(|&value| value == Known::Constant(RANDOM))
     };
@@ -159,16 +170,61 @@ fn passed_on(label: u8, trace: &Trace, evidence: &mut Vec<String>) -> Option<Fou
     Some(Found { label, client_random, secret })
 }
 
+/// GnuTLS: `_gnutls_call_keylog_func(session, label, data, size)` puts data and size into a datum
+/// on its stack and calls what the session has for it. The client random is where
+/// `gnutls_session_get_random` says.
+fn handed_over(
+    label: u8,
+    trace: &Trace,
+    accessors: &Accessors<'_, '_>,
+    evidence: &mut Vec<String>,
+) -> Result<Option<Found>, KeyError> {
+    const NAME: &str = "gnutls_session_get_random";
+    const DATUM_SIZE: i64 = 8;
+    let stored = |at: i64, argument: u8| {
+        trace.accesses.iter().any(|access| match access {
+            Access::Store { address, value } => {
+                *address == Known::Frame(at) && value.argument() == Some(argument)
+            }
+            Access::Load { .. } => false,
+        })
+    };
+    let secret = label + 1;
+    let datum = |call: &Call| {
+        let known = call.arguments.map(|value| value.known);
+        call.through.path().filter(|path| path.argument < label)?;
+        known.iter().position(|value| value.argument() == Some(label))?;
+        known.iter().find_map(|value| match *value {
+            Known::Frame(at) => {
+                (stored(at, secret) && stored(at + DATUM_SIZE, secret + 1)).then_some(())
+            }
+            _ => None,
+        })
+    };
+    if !trace.calls.iter().any(|call| datum(call).is_some()) {
+        return Ok(None);
+    }
+    let client_random = accessors.stored(NAME, 1).ok_or_else(|| {
+        KeyError::Shape(format!("{NAME}, which has the client random, is missing or not understood"))
+    })?;
+    evidence.push(format!(
+        "it calls what its object names with the label and its arguments {secret} and {} as a \
+         datum; {NAME} has the client random at {}",
+        secret + 1,
+        show(&client_random)
+    ));
+    Ok(Some(Found { label, client_random, secret }))
+}
+
 /// It writes the line itself: 32 bytes of an object and a secret, through a function that takes
 /// bytes and a length or in loops of its own.
 fn written_out(
     label: u8,
     trace: &Trace,
-    accessors: &Accessors<'_, '_>,
     evidence: &mut Vec<String>,
 ) -> Option<Found> {
     let secret = label + 1;
-    let handed = |call: &super::flow::Call| {
+    let handed = |call: &Call| {
         let known = call.arguments.map(|value| value.known);
         known.windows(2).find_map(|pair| match *pair {
             [Known::Path(random), Known::Constant(RANDOM)]
@@ -179,7 +235,7 @@ fn written_out(
             _ => None,
         })
     };
-    let pair = |call: &super::flow::Call| {
+    let pair = |call: &Call| {
         call.arguments.windows(2).any(|pair| match pair {
             [bytes, length] => {
                 bytes.known.argument() == Some(secret) && length.known.argument() == Some(secret + 1)
@@ -212,7 +268,6 @@ fn written_out(
             && span < RANDOM as i64
     };
     let one_place = object.iter().all(|path| near(&path));
-    let _ = accessors;
     (reads_secret && tests_length && one_place).then(|| {
         evidence.push(format!(
             "it reads the bytes at {} and those at its argument {secret}, as many as argument {} \
@@ -269,18 +324,19 @@ fn agrees_with_accessor(
 fn callback_is_tested_inside(
     accessors: &Accessors<'_, '_>,
     sink: &Sink,
+    trace: &Trace,
     evidence: &mut Vec<String>,
 ) -> Result<(), KeyError> {
-    let (Some(context), Some(callback)) = (
-        accessors.pointer("SSL_get_SSL_CTX"),
-        accessors.pointer("SSL_CTX_get_keylog_callback"),
-    ) else {
-        return Ok(());
-    };
+    let accessed = accessors
+        .pointer("SSL_get_SSL_CTX")
+        .zip(accessors.pointer("SSL_CTX_get_keylog_callback"))
+        .map(|(context, callback)| vec![context as i32, callback as i32, 0]);
+    let called = trace.calls.iter().filter_map(|call| call.through.path());
+    let callbacks: Vec<Vec<i32>> =
+        accessed.clone().into_iter().chain(called.map(|path| path.steps().to_vec())).collect();
     let of_callback = |tested: &Known| {
         tested.path().is_some_and(|path| {
-            let wanted = [context, callback, 0].map(|step| i32::try_from(step).unwrap_or(-1));
-            path.steps().ends_with(&wanted)
+            callbacks.iter().any(|callback| path.steps().ends_with(callback))
         })
     };
     if sink.tested.iter().any(of_callback) {
@@ -290,10 +346,12 @@ fn callback_is_tested_inside(
                 .to_owned(),
         ));
     }
-    evidence.push(format!(
-        "no caller tests the key log callback first (ctx at ssl+{context:#x} by SSL_get_SSL_CTX, \
-         callback at ctx+{callback:#x} by SSL_CTX_get_keylog_callback)"
-    ));
+    if let Some([context, callback, _]) = accessed.as_deref() {
+        evidence.push(format!(
+            "no caller tests the key log callback first (ctx at ssl+{context:#x} by \
+             SSL_get_SSL_CTX, callback at ctx+{callback:#x} by SSL_CTX_get_keylog_callback)"
+        ));
+    }
     Ok(())
 }
 

@@ -23,14 +23,15 @@ use label::Labels;
 use serde::Serialize;
 
 /// The functions whose symbols are of use, where there are symbols.
-const ACCESSORS: [&str; 7] = [
+const ACCESSORS: [&str; 8] = [
     "SSL_get_client_random",
     "SSL_get_SSL_CTX",
     "SSL_CTX_get_keylog_callback",
     "SSL_get_session",
     "SSL_SESSION_get_master_key",
     "SSL_version",
-    "gnutls_record_send",
+    "gnutls_session_get_random",
+    logged::NSS,
 ];
 
 /// How to get the secrets of one library.
