@@ -19,7 +19,7 @@ use crate::image::Image;
 use crate::site::{Site, first_site};
 use accessor::Accessors;
 use bounds::Bounds;
-use flow::Tracer;
+use flow::{Budget, Tracer};
 use label::Labels;
 use serde::Serialize;
 
@@ -149,22 +149,23 @@ struct Search<'i, 'a> {
     image: &'i Image<'a>,
     labels: Labels,
     bounds: Bounds<'i, 'a>,
+    budget: Budget,
 }
 
 impl<'i, 'a> Search<'i, 'a> {
     fn new(image: &'i Image<'a>) -> Self {
         let labels = Labels::find(&image.elf, &image.dynamic);
-        Self { image, labels, bounds: Bounds::new(image) }
+        Self { image, labels, bounds: Bounds::new(image), budget: Budget::default() }
     }
 
     fn accessors(&self) -> Accessors<'_, 'a> {
-        let tracer = Tracer { image: self.image, labels: &self.labels };
-        Accessors { tracer, bounds: &self.bounds }
+        let (labels, budget) = (&self.labels, &self.budget);
+        Accessors { tracer: Tracer { image: self.image, labels, budget }, bounds: &self.bounds }
     }
 
     fn plan(&self) -> Result<KeyPlan, KeyError> {
         let accessors = self.accessors();
-        let sinks = sink::sinks(self.image, &self.bounds, &self.labels);
+        let sinks = sink::sinks(&accessors);
         if sinks.is_empty() {
             return master::plan(&accessors);
         }
@@ -182,7 +183,7 @@ impl<'i, 'a> Search<'i, 'a> {
     /// could not be understood further.
     fn plan_with(&self, client_random: &Address, version: &str) -> Result<KeyPlan, KeyError> {
         let accessors = self.accessors();
-        let sinks = sink::sinks(self.image, &self.bounds, &self.labels);
+        let sinks = sink::sinks(&accessors);
         let candidates = logged::candidates(&sinks, self.labels.all())?;
         let of_object = candidates.iter().find(|(_, argument, _)| *argument == 1);
         let (function, argument, sink) =
