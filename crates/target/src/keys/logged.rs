@@ -66,6 +66,7 @@ pub(crate) fn understand(
         .trace(&range, Assumed::default())
         .ok_or_else(|| KeyError::Shape(format!("{function:#x} is too large to follow")))?;
     let mut evidence = vec![reached(function, label, sink)];
+    callback_is_tested_inside(accessors, function, sink, &trace, &mut evidence)?;
     if let Some(found) = random_argument(label, sink) {
         evidence.push(format!(
             "each call hands it 32 as argument {}: the length of the client random before it",
@@ -73,7 +74,6 @@ pub(crate) fn understand(
         ));
         return Ok(Logged { function, name: "nss_keylog_int", source: found.into(), evidence });
     }
-    callback_is_tested_inside(accessors, sink, &trace, &mut evidence)?;
     if let Some(found) = handed_over(label, &trace, accessors, &mut evidence)? {
         let name = "_gnutls_call_keylog_func";
         return Ok(Logged { function, name, source: found.into(), evidence });
@@ -105,7 +105,7 @@ pub(crate) fn believe(
     version: &str,
 ) -> Result<Logged, KeyError> {
     let mut evidence = vec![reached(function, label, sink)];
-    callback_is_tested_inside(accessors, sink, &Trace::default(), &mut evidence)?;
+    callback_is_tested_inside(accessors, function, sink, &Trace::default(), &mut evidence)?;
     evidence.push(format!("the client random is where {version} has it, as was asked for"));
     let source = KeySource::Logged {
         label,
@@ -348,6 +348,7 @@ fn agrees_with_accessor(
 /// not call at all.
 fn callback_is_tested_inside(
     accessors: &Accessors<'_, '_>,
+    function: u64,
     sink: &Sink,
     trace: &Trace,
     evidence: &mut Vec<String>,
@@ -365,11 +366,7 @@ fn callback_is_tested_inside(
         })
     };
     if sink.tested.iter().any(of_callback) {
-        return Err(KeyError::Shape(
-            "its callers test for a key log callback before they call it: it would see nothing \
-             where the program has none"
-                .to_owned(),
-        ));
+        return Err(KeyError::Guarded(function));
     }
     if let Some([context, callback, _]) = accessed.as_deref() {
         evidence.push(format!(

@@ -12,6 +12,8 @@ mod master;
 mod pointers;
 mod reference;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 pub use error::KeyError;
 
@@ -173,7 +175,9 @@ impl<'i, 'a> Search<'i, 'a> {
         for (function, argument, sink) in logged::candidates(&sinks, self.labels.all())? {
             match logged::understand(&accessors, function, argument, sink) {
                 Ok(logged) => return self.probe(logged),
-                Err(error) => refused = refused.or(Some(error)),
+                // One that is further in may be what the labels are for.
+                Err(error @ KeyError::Shape(_)) => refused = refused.or(Some(error)),
+                Err(error) => return Err(error),
             }
         }
         Err(refused.unwrap_or_else(|| KeyError::NoSink("no call takes one".to_owned())))
