@@ -7,7 +7,6 @@ use super::flow::{Access, Assumed, Call, Known, Path, Trace};
 use super::label::{NEEDED, names};
 use super::sink::{Sink, Sinks};
 use super::{Address, KeySource};
-use std::ops::Range;
 
 /// A client random's length.
 const RANDOM: u64 = 32;
@@ -18,7 +17,7 @@ pub(crate) const NSS: &str = "SSL_ImportFD";
 /// What is known of a function that logs secrets.
 #[derive(Debug)]
 pub(crate) struct Logged {
-    pub(crate) function: Range<u64>,
+    pub(crate) function: u64,
     pub(crate) name: &'static str,
     pub(crate) source: KeySource,
     pub(crate) evidence: Vec<String>,
@@ -66,29 +65,55 @@ pub(crate) fn understand(
         .tracer
         .trace(&range, Assumed::default())
         .ok_or_else(|| KeyError::Shape(format!("{function:#x} is too large to follow")))?;
-    let mut evidence = vec![format!(
-        "{} labels reach the function at {function:#x} as argument {label}, by {} calls: {}",
-        sink.labels.count_ones(),
-        sink.calls.len(),
-        names(sink.labels)
-    )];
+    let mut evidence = vec![reached(function, label, sink)];
+    callback_is_tested_inside(accessors, function, sink, &trace, &mut evidence)?;
     if let Some(found) = random_argument(label, sink) {
         evidence.push(format!(
             "each call hands it 32 as argument {}: the length of the client random before it",
             found.client_random.argument + 1
         ));
-        return Ok(Logged { function: range, name: "nss_keylog_int", source: found.into(), evidence });
+        return Ok(Logged { function, name: "nss_keylog_int", source: found.into(), evidence });
     }
-    callback_is_tested_inside(accessors, sink, &trace, &mut evidence)?;
     if let Some(found) = handed_over(label, &trace, accessors, &mut evidence)? {
         let name = "_gnutls_call_keylog_func";
-        return Ok(Logged { function: range, name, source: found.into(), evidence });
+        return Ok(Logged { function, name, source: found.into(), evidence });
     }
     let found = passed_on(label, &trace, &mut evidence)
         .or_else(|| written_out(label, &trace, &mut evidence))
         .ok_or_else(|| not_understood(accessors, function))?;
     agrees_with_accessor(accessors, &found.client_random, &mut evidence)?;
-    Ok(Logged { function: range, name: "ssl_log_secret", source: found.into(), evidence })
+    Ok(Logged { function, name: "ssl_log_secret", source: found.into(), evidence })
+}
+
+fn reached(function: u64, label: u8, sink: &Sink) -> String {
+    format!(
+        "{} labels reach the function at {function:#x} as argument {label}, by {} calls: {}",
+        sink.labels.count_ones(),
+        sink.calls.len(),
+        names(sink.labels)
+    )
+}
+
+/// Takes a candidate as `ssl_log_secret(ssl, label, secret, length)`, with the client random where
+/// it is known to be.
+pub(crate) fn believe(
+    accessors: &Accessors<'_, '_>,
+    function: u64,
+    label: u8,
+    sink: &Sink,
+    client_random: &Address,
+    version: &str,
+) -> Result<Logged, KeyError> {
+    let mut evidence = vec![reached(function, label, sink)];
+    callback_is_tested_inside(accessors, function, sink, &Trace::default(), &mut evidence)?;
+    evidence.push(format!("the client random is where {version} has it, as was asked for"));
+    let source = KeySource::Logged {
+        label,
+        client_random: client_random.clone(),
+        secret: label + 1,
+        secret_len: label + 2,
+    };
+    Ok(Logged { function, name: "ssl_log_secret", source, evidence })
 }
 
 fn not_understood(accessors: &Accessors<'_, '_>, function: u64) -> KeyError {
@@ -323,6 +348,7 @@ fn agrees_with_accessor(
 /// not call at all.
 fn callback_is_tested_inside(
     accessors: &Accessors<'_, '_>,
+    function: u64,
     sink: &Sink,
     trace: &Trace,
     evidence: &mut Vec<String>,
@@ -340,11 +366,7 @@ fn callback_is_tested_inside(
         })
     };
     if sink.tested.iter().any(of_callback) {
-        return Err(KeyError::Shape(
-            "its callers test for a key log callback before they call it: it would see nothing \
-             where the program has none"
-                .to_owned(),
-        ));
+        return Err(KeyError::Guarded(function));
     }
     if let Some([context, callback, _]) = accessed.as_deref() {
         evidence.push(format!(

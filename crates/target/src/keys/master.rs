@@ -8,6 +8,7 @@
 use super::accessor::Accessors;
 use super::error::KeyError;
 use super::flow::{Access, Assumed, Known, Path};
+use super::known::Layout;
 use super::logged::{address, show};
 use super::pointers::Pointers;
 use super::{Address, KeyPlan, KeyProbe, KeySource};
@@ -84,6 +85,25 @@ pub(crate) fn plan(accessors: &Accessors<'_, '_>) -> Result<KeyPlan, KeyError> {
         key: of_session(fields.key),
         version: address(&version),
     };
+    at_handshakes(accessors, &source, evidence)
+}
+
+/// The plan with a known layout.
+pub(super) fn plan_with(
+    accessors: &Accessors<'_, '_>,
+    layout: &Layout,
+    version: &str,
+) -> Result<KeyPlan, KeyError> {
+    let source = layout.source().ok_or_else(|| missing("this version logs its secrets"))?;
+    let evidence = vec![format!("session and master key are where {version} has them")];
+    at_handshakes(accessors, &source, evidence)
+}
+
+fn at_handshakes(
+    accessors: &Accessors<'_, '_>,
+    source: &KeySource,
+    mut evidence: Vec<String>,
+) -> Result<KeyPlan, KeyError> {
     let probes: Vec<KeyProbe> = handshakes(accessors, &mut evidence)?
         .into_iter()
         .filter_map(|(function, name)| {
