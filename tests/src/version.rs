@@ -42,6 +42,11 @@ impl Version {
             .iter()
             .find(|(known, ..)| *known == name)
             .unwrap_or_else(|| panic!("no version {name} in the table"));
+        let folder = Self::folder_of(name);
+        Self { folder, libraries, names, has_loader, copies: None }
+    }
+
+    fn folder_of(name: &str) -> PathBuf {
         // As `cargo xtask libs` decides it.
         let root = std::env::var_os("ECAPTURE_LIBS").map_or_else(
             || std::env::home_dir().unwrap_or_default().join(".cache/ecapture/libs"),
@@ -53,8 +58,12 @@ impl Version {
             "{} is not there: cargo xtask libs {name}",
             folder.display()
         );
-        let folder = folder.canonicalize().unwrap();
-        Self { folder, libraries, names, has_loader, copies: None }
+        folder.canonicalize().unwrap()
+    }
+
+    /// The program of node, which has OpenSSL inside.
+    pub fn node() -> PathBuf {
+        Self::folder_of("node").join("package/bin/node")
     }
 
     /// What this host's programs use.
