@@ -22,7 +22,7 @@ enum Source {
     OpenSsl { series: &'static str, flags: &'static [&'static str] },
     /// libssl of a relative of BoringSSL, built from the sources in a crate.
     BoringSsl { package: &'static str, version: &'static str, sources: &'static str },
-    /// A wheel of PyPI that carries a library.
+    /// A wheel of `PyPI` that carries a library.
     PyPi { package: &'static str, version: &'static str },
 }
 

@@ -8,12 +8,8 @@ use crate::elf::Elf;
 const STACK: u8 = 31;
 
 /// AAPCS64: x0 to x5 of the eight argument registers; x19 to x29 and sp are preserved.
-pub(super) const CONVENTION: Convention = Convention {
-    arguments: [0, 1, 2, 3, 4, 5],
-    result: 0,
-    stack: STACK,
-    preserved: 0xbff8_0000,
-};
+pub(super) const CONVENTION: Convention =
+    Convention { arguments: [0, 1, 2, 3, 4, 5], result: 0, stack: STACK, preserved: 0xbff8_0000 };
 
 pub(super) fn decode(elf: &Elf<'_>, vaddr: u64) -> Option<Step> {
     let bytes = elf.code_at(vaddr).filter(|_| vaddr.is_multiple_of(4))?;
