@@ -34,7 +34,7 @@ pub(crate) struct Trace {
 const LARGEST: u64 = 0x1_0000;
 /// Instructions decoded or gone through in one file, each as often as what holds before it becomes
 /// less. The dearest real library takes a tenth of it.
-const MOST_STEPS: u32 = 500_000;
+const MOST_STEPS: u32 = 300_000;
 /// Passing from one block to the next costs as much as this many instructions.
 const STEPS_OF_A_BLOCK: u32 = 10;
 
