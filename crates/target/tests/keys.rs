@@ -6,7 +6,7 @@
 mod matrix;
 
 use std::fmt::Write;
-use target::{KeyError, KeyPlan, KeySource, Options};
+use target::{Address, KeyError, KeyPlan, KeySource, Options};
 
 /// A row of the matrix, the release that its table was made for, and where it names itself.
 struct Library {
@@ -118,7 +118,17 @@ fn secrets_are_found_in_every_gnutls() {
     for name in GNUTLS {
         let Some(folder) = matrix::folder(name) else { continue };
         let plan = target::keys(&matrix::file(&folder, "libgnutls.so")).unwrap();
-        insta::assert_snapshot!(name, table(&plan));
+        let expected = KeySource::Logged {
+            label: 1,
+            client_random: Address { argument: 0, steps: vec![0x50] },
+            secret: 2,
+            secret_len: 3,
+        };
+        assert_eq!(plan.probes[0].source, expected, "{name}");
+        // sid's moves on
+        if !name.starts_with("sid") {
+            insta::assert_snapshot!(name, table(&plan));
+        }
     }
 }
 

@@ -25,9 +25,8 @@ impl Accessors<'_, '_> {
 
     /// The one thing that is returned, beside constants and what calls return.
     pub(crate) fn returned(&self, name: &str) -> Option<Known> {
-        let known = |value: &Known| {
-            matches!(value, Known::Path(_) | Known::Half(_) | Known::Narrow { .. })
-        };
+        let known =
+            |value: &Known| matches!(value, Known::Path(_) | Known::Half(_) | Known::Narrow { .. });
         [false, true].into_iter().find_map(|plain| {
             let trace = self.trace(name, Assumed { object: true, plain, zero: None })?;
             one(trace.returns.into_iter().filter(known))

@@ -3,7 +3,9 @@
 
 use crate::elf::{Elf, FunctionSymbols};
 use crate::image::Image;
-use gimli::{BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Pointer, UnwindSection};
+use gimli::{
+    BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Pointer, UnwindSection,
+};
 use std::cell::OnceCell;
 use std::ops::Range;
 

@@ -12,7 +12,7 @@ use super::{Address, KeySource};
 type Version = (u32, u32, u32, u32);
 
 /// Offsets of a range of versions.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     from: Version,
     to: Version,
@@ -46,11 +46,7 @@ const fn letter(letter: u8) -> u32 {
 
 /// OpenSSL, from the headers of each release.
 const OPENSSL: [Layout; 13] = [
-    without_log(
-        layout((1, 0, 2, 0), (1, 0, 2, LAST), 0, 0x130, &[0x80, 0xc4]),
-        0x14,
-        0x10,
-    ),
+    without_log(layout((1, 0, 2, 0), (1, 0, 2, LAST), 0, 0x130, &[0x80, 0xc4]), 0x14, 0x10),
     without_log(layout((1, 1, 0, 0), (1, 1, 0, LAST), 0, 0x178, &[0x90, 0xb0]), 0x8, 0x4),
     layout((1, 1, 1, 0), (1, 1, 1, letter(b'a')), 0, 0x510, &[0xa8, 0xb8]),
     layout((1, 1, 1, letter(b'b')), (1, 1, 1, letter(b'c')), 0, 0x508, &[0xa8, 0xb8]),

@@ -7,6 +7,7 @@ use super::flow::{Access, Assumed, Call, Known, Path, Trace};
 use super::label::{NEEDED, names};
 use super::sink::{Sink, Sinks};
 use super::{Address, KeySource};
+use std::fmt::Write;
 
 /// A client random's length.
 const RANDOM: u64 = 32;
@@ -170,8 +171,11 @@ fn random_argument(label: u8, sink: &Sink) -> Option<Found> {
     let at = one(sink.calls.iter().map(lengths)).flatten()?;
     let random = u8::try_from(at.checked_sub(1)?).ok()?;
     let secret = random + 2;
-    (label < random && secret < 5)
-        .then(|| Found { label, client_random: Path::argument(random), secret })
+    (label < random && secret < 5).then(|| Found {
+        label,
+        client_random: Path::argument(random),
+        secret,
+    })
 }
 
 /// A call inside gets the label, 32 bytes of an object, and two more arguments as they are.
@@ -230,7 +234,9 @@ fn handed_over(
         return Ok(None);
     }
     let client_random = accessors.stored(NAME, 1).ok_or_else(|| {
-        KeyError::Shape(format!("{NAME}, which has the client random, is missing or not understood"))
+        KeyError::Shape(format!(
+            "{NAME}, which has the client random, is missing or not understood"
+        ))
     })?;
     evidence.push(format!(
         "it calls what its object names with the label and its arguments {secret} and {} as a \
@@ -243,11 +249,7 @@ fn handed_over(
 
 /// It writes the line itself: 32 bytes of an object and a secret, through a function that takes
 /// bytes and a length or in loops of its own.
-fn written_out(
-    label: u8,
-    trace: &Trace,
-    evidence: &mut Vec<String>,
-) -> Option<Found> {
+fn written_out(label: u8, trace: &Trace, evidence: &mut Vec<String>) -> Option<Found> {
     let secret = label + 1;
     let handed = |call: &Call| {
         let known = call.arguments.map(|value| value.known);
@@ -263,7 +265,8 @@ fn written_out(
     let pair = |call: &Call| {
         call.arguments.windows(2).any(|pair| match pair {
             [bytes, length] => {
-                bytes.known.argument() == Some(secret) && length.known.argument() == Some(secret + 1)
+                bytes.known.argument() == Some(secret)
+                    && length.known.argument() == Some(secret + 1)
             }
             _ => false,
         })
@@ -282,8 +285,7 @@ fn written_out(
     }
     let bytes: Vec<Path> = trace.accesses.iter().filter_map(byte_of).collect();
     let reads_secret = bytes.iter().any(|path| path.argument == secret);
-    let tests_length =
-        trace.tested.iter().any(|tested| tested.argument() == Some(secret + 1));
+    let tests_length = trace.tested.iter().any(|tested| tested.argument() == Some(secret + 1));
     let object: Vec<&Path> = bytes.iter().filter(|path| path.argument < label).collect();
     let random = object.iter().min().filter(|path| is_forward(path))?;
     let near = |path: &&&Path| {
@@ -361,9 +363,9 @@ fn callback_is_tested_inside(
     let callbacks: Vec<Vec<i32>> =
         accessed.clone().into_iter().chain(called.map(|path| path.steps().to_vec())).collect();
     let of_callback = |tested: &Known| {
-        tested.path().is_some_and(|path| {
-            callbacks.iter().any(|callback| path.steps().ends_with(callback))
-        })
+        tested
+            .path()
+            .is_some_and(|path| callbacks.iter().any(|callback| path.steps().ends_with(callback)))
     };
     if sink.tested.iter().any(of_callback) {
         return Err(KeyError::Guarded(function));
@@ -387,7 +389,8 @@ pub(crate) fn show(path: &Path) -> String {
         if index > 0 {
             text.push_str(" -> ");
         }
-        text.push_str(&format!("+{step:#x}"));
+        let sign = if *step < 0 { '-' } else { '+' };
+        let _ = write!(text, "{sign}{:#x}", step.unsigned_abs());
     }
     text
 }

@@ -135,7 +135,8 @@ fn by_accessors(
     evidence.push(format!("client random at {} by SSL_get_client_random", show(&random)));
     let name = "SSL_SESSION_get_master_key";
     let key = accessors.copied(name).as_ref().and_then(plain_offset);
-    let length = accessors.looked_at(name).and_then(|(at, width)| Some((plain_offset(&at)?, width)));
+    let length =
+        accessors.looked_at(name).and_then(|(at, width)| Some((plain_offset(&at)?, width)));
     let (Some(key), Some(length)) = (key, length) else {
         return Err(missing("SSL_SESSION_get_master_key could not be read"));
     };
@@ -192,11 +193,8 @@ fn by_layout(
         .around(exporter)
         .and_then(|range| accessors.tracer.trace(&range, Assumed::default()))
         .ok_or_else(|| refuse("its exporter of keying material could not be followed"))?;
-    let handed = trace
-        .calls
-        .iter()
-        .flat_map(|call| call.arguments)
-        .filter_map(|value| value.known.path());
+    let handed =
+        trace.calls.iter().flat_map(|call| call.arguments).filter_map(|value| value.known.path());
     let stored = trace.accesses.iter().filter_map(|access| match access {
         Access::Store { value, .. } => value.path(),
         Access::Load { .. } => None,
@@ -206,9 +204,8 @@ fn by_layout(
     if !has(CLIENT_RANDOM) || !has(SERVER_RANDOM) {
         return Err(refuse("its exporter does not read the randoms where 1.0.2 has them"));
     }
-    let session_fields = |offset: u32| {
-        touched.iter().any(|path| path.steps() == [SESSION as i32, offset as i32])
-    };
+    let session_fields =
+        |offset: u32| touched.iter().any(|path| path.steps() == [SESSION as i32, offset as i32]);
     if !session_fields(LENGTH) || !session_fields(KEY) {
         return Err(refuse("its exporter does not read the master key where 1.0.2 has it"));
     }

@@ -13,9 +13,11 @@ mod pointers;
 mod reference;
 mod sink;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::KeyError;
+#[cfg(test)]
+pub(crate) use label::LABELS;
 
 use crate::image::Image;
 use crate::site::{Site, first_site};

@@ -30,10 +30,9 @@ impl<'i, 'a> Pointers<'i, 'a> {
                 };
                 let base = match kind {
                     R_X86_64_RELATIVE | R_AARCH64_RELATIVE => Some(0),
-                    R_X86_64_64 | R_AARCH64_ABS64 => image
-                        .dynamic
-                        .by_index(&image.elf, symbol)
-                        .and_then(|(_, defined)| defined),
+                    R_X86_64_64 | R_AARCH64_ABS64 => {
+                        image.dynamic.by_index(&image.elf, symbol).and_then(|(_, defined)| defined)
+                    }
                     _ => None,
                 };
                 if let Some(target) = base.map(|base: u64| base.wrapping_add(addend)) {

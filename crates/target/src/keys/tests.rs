@@ -60,6 +60,11 @@ fn callers(fixture: Fixture, labels: std::ops::Range<usize>) -> Fixture {
     })
 }
 
+/// With all there is to find.
+pub(crate) fn logging_library() -> Fixture {
+    callers(library(passes_on), 0..LABELS.len())
+}
+
 fn logged(fixture: &Fixture) -> Result<KeySource, KeyError> {
     let plan = keys(&fixture.elf())?;
     assert_eq!(plan.probes.len(), 1);
@@ -78,7 +83,7 @@ fn at_0x160() -> KeySource {
 
 #[test]
 fn the_function_that_all_labels_reach_is_found() {
-    let fixture = callers(library(passes_on), 0..8);
+    let fixture = logging_library();
     assert_eq!(logged(&fixture), Ok(at_0x160()));
 }
 
@@ -167,9 +172,7 @@ fn a_client_random_that_the_accessor_denies_is_refused() {
             a.jmp(0x1000 + 0x800).unwrap();
         }
     };
-    let with = |offset| {
-        callers(library(passes_on), 0..8).function("SSL_get_client_random", accessor(offset))
-    };
+    let with = |offset| logging_library().function("SSL_get_client_random", accessor(offset));
     assert_eq!(logged(&with(0x160)), Ok(at_0x160()));
     let error = logged(&with(0x168)).unwrap_err();
     assert!(matches!(error, KeyError::Contradiction { .. }), "{error}");
@@ -177,7 +180,7 @@ fn a_client_random_that_the_accessor_denies_is_refused() {
 
 #[test]
 fn a_test_for_a_callback_before_the_call_is_refused() {
-    let fixture = callers(library(passes_on), 0..8)
+    let fixture = logging_library()
         .function("SSL_get_SSL_CTX", |a| {
             a.mov(rax, qword_ptr(rdi + 8)).unwrap();
             a.ret().unwrap();

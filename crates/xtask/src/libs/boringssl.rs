@@ -19,8 +19,9 @@ pub(crate) fn build(folder: &Path, name: &str, version: &str, sources: &str) -> 
     let mut files = Vec::new();
     for entry in fs::read_dir(tree.join("ssl")).context("the crate has no folder ssl")? {
         let path = entry?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        if name.is_some_and(|name| name.ends_with(".cc") && !name.contains("_test")) {
+        let is_source = path.extension().is_some_and(|extension| extension == "cc");
+        let is_test = path.file_stem().is_some_and(|stem| stem.to_string_lossy().contains("_test"));
+        if is_source && !is_test {
             files.push(path);
         }
     }
@@ -31,10 +32,8 @@ pub(crate) fn build(folder: &Path, name: &str, version: &str, sources: &str) -> 
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     for batch in files.chunks(files.len().div_ceil(jobs)).collect::<Vec<_>>().chunks(jobs) {
         let results: Vec<Result<Vec<u8>>> = std::thread::scope(|scope| {
-            let running: Vec<_> = batch
-                .iter()
-                .map(|files| scope.spawn(|| compile(&tree, &objects, files)))
-                .collect();
+            let running: Vec<_> =
+                batch.iter().map(|files| scope.spawn(|| compile(&tree, &objects, files))).collect();
             running
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or_else(|_| bail!("a compilation panicked")))

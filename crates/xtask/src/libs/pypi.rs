@@ -1,4 +1,4 @@
-//! A wheel of PyPI, by pip itself: some carry old libraries that nothing else does any more.
+//! A wheel of `PyPI`, by pip itself: some carry old libraries that nothing else does any more.
 
 use super::command::output;
 use anyhow::{Context, Result};
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Unpacks the wheel for CPython 3.7 on x86-64; returns what was unpacked.
+/// Unpacks the wheel for `CPython` 3.7 on x86-64; returns what was unpacked.
 pub(crate) fn fetch(folder: &Path, package: &str, version: &str) -> Result<String> {
     output(
         Command::new("python3")

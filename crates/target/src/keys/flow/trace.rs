@@ -33,8 +33,10 @@ pub(crate) struct Trace {
 /// No function that matters is larger.
 const LARGEST: u64 = 0x1_0000;
 /// Instructions decoded or gone through in one file, each as often as what holds before it becomes
-/// less. The dearest real library takes a fiftieth of it.
-const MOST_STEPS: u32 = 1_000_000;
+/// less. The dearest real library takes a tenth of it.
+const MOST_STEPS: u32 = 300_000;
+/// Passing from one block to the next costs as much as this many instructions.
+const STEPS_OF_A_BLOCK: u32 = 10;
 
 /// What is needed to follow the functions of one file, and how much of it may still be done.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +57,10 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Takes one step, if there is one left.
-    fn step(&self) -> bool {
+    /// Takes so many steps, if there are any left.
+    fn take(&self, steps: u32) -> bool {
         let left = self.0.get();
-        self.0.set(left.saturating_sub(1));
+        self.0.set(left.saturating_sub(steps));
         left > 0
     }
 }
@@ -83,7 +85,7 @@ impl Tracer<'_, '_> {
         states.insert(function.start, State::at_entry(convention, assumed));
         let mut work = vec![function.start];
         while let Some(start) = work.pop() {
-            if !self.budget.step() {
+            if !self.budget.take(STEPS_OF_A_BLOCK) {
                 return None;
             }
             let Some(state) = states.get(&start).cloned() else { continue };
@@ -116,7 +118,7 @@ impl Tracer<'_, '_> {
         let mut after_jump = Vec::new();
         let mut fell = true;
         while function.contains(&at) {
-            let Some(step) = decode(&self.image.elf, at).filter(|_| self.budget.step()) else {
+            let Some(step) = decode(&self.image.elf, at).filter(|_| self.budget.take(1)) else {
                 break;
             };
             let following = at.wrapping_add(u64::from(step.length));
@@ -157,7 +159,7 @@ impl Tracer<'_, '_> {
     ) -> Vec<(u64, State)> {
         let convention = Convention::of(self.image.elf.machine);
         let mut at = start;
-        while let Some(step) = code.steps.get(&at).filter(|_| self.budget.step()) {
+        while let Some(step) = code.steps.get(&at).filter(|_| self.budget.take(1)) {
             for effect in &step.effects {
                 let access = state.execute(*effect, self.labels, assumed);
                 if let Some(trace) = trace.as_deref_mut() {

@@ -59,7 +59,10 @@ pub(crate) enum Known {
     /// The low 32 bits of one.
     Half(Path),
     /// A number of `width` < 8 bytes loaded from there.
-    Narrow { at: Path, width: u8 },
+    Narrow {
+        at: Path,
+        width: u8,
+    },
     /// The pointer in a slot of the file, such as one of the global offset table.
     Slot(u64),
     /// What the call at this address returned.
@@ -90,9 +93,7 @@ impl Known {
     fn or(self, other: Self) -> Self {
         match (self, other) {
             _ if self == other => self,
-            (Self::Path(one), Self::Path(two)) if one.same_place(&two) => {
-                Self::Along(one.min(two))
-            }
+            (Self::Path(one), Self::Path(two)) if one.same_place(&two) => Self::Along(one.min(two)),
             // What was believed only ever becomes less: its start stays.
             (Self::Along(from), Self::Path(at) | Self::Along(at))
                 if from.same_place(&at) && from <= at =>
@@ -118,11 +119,9 @@ impl Known {
     /// Its low `width` bytes, zero-extended.
     pub(crate) fn cut(self, width: u8) -> Self {
         match (self, width) {
-            (_, 8) => self,
+            (_, 8) | (Self::Constant(0), _) | (Self::Narrow { .. } | Self::Result(_), 4) => self,
             (Self::Constant(value), 4) => Self::Constant(value & 0xffff_ffff),
             (Self::Path(path) | Self::Half(path), 4) => Self::Half(path),
-            (Self::Narrow { .. } | Self::Result(_), 4) => self,
-            (Self::Constant(0), _) => self,
             (Self::Constant(value), 1) => Self::Constant(value & 0xff),
             (Self::Constant(value), 2) => Self::Constant(value & 0xffff),
             _ => Self::Unknown,

@@ -54,13 +54,38 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// `to = from + offset`, cut to `width` bytes.
-    Set { to: Register, from: Operand, offset: i64, width: u8 },
-    Load { to: Register, from: Place, width: u8 },
-    Store { to: Place, from: Operand, width: u8 },
+    Set {
+        to: Register,
+        from: Operand,
+        offset: i64,
+        width: u8,
+    },
+    Load {
+        to: Register,
+        from: Place,
+        width: u8,
+    },
+    Store {
+        to: Place,
+        from: Operand,
+        width: u8,
+    },
     /// `to` becomes one of the two.
-    Choose { to: Register, one: Operand, other: Operand, width: u8 },
-    Forget { to: Register },
-    Compare { left: Operand, right: Operand, kind: Comparison, width: u8 },
+    Choose {
+        to: Register,
+        one: Operand,
+        other: Operand,
+        width: u8,
+    },
+    Forget {
+        to: Register,
+    },
+    Compare {
+        left: Operand,
+        right: Operand,
+        kind: Comparison,
+        width: u8,
+    },
     ForgetFlags,
 }
 
@@ -92,7 +117,10 @@ pub(crate) enum Target {
 pub(crate) enum Next {
     Following,
     Jump(Target),
-    Branch { target: u64, condition: Condition },
+    Branch {
+        target: u64,
+        condition: Condition,
+    },
     Call(Target),
     Return,
     /// A trap.

@@ -1,6 +1,8 @@
 //! x86-64, decoded by iced-x86.
 
-use super::{Comparison, Condition, Convention, Effect, Next, Operand, Place, SCRATCH, Step, Target};
+use super::{
+    Comparison, Condition, Convention, Effect, Next, Operand, Place, SCRATCH, Step, Target,
+};
 use crate::code::decode_one;
 use crate::elf::Elf;
 use iced_x86::{
@@ -64,8 +66,9 @@ fn flow(instruction: &Instruction, effects: &mut Vec<Effect>) -> Next {
 
 fn through(instruction: &Instruction, effects: &mut Vec<Effect>) -> Target {
     match instruction.op0_kind() {
-        OpKind::Register => number(instruction.op0_register())
-            .map_or(Target::Register(SCRATCH), Target::Register),
+        OpKind::Register => {
+            number(instruction.op0_register()).map_or(Target::Register(SCRATCH), Target::Register)
+        }
         OpKind::Memory => {
             effects.push(Effect::Load { to: SCRATCH, from: place(instruction), width: 8 });
             Target::Register(SCRATCH)
@@ -95,10 +98,7 @@ fn place(instruction: &Instruction) -> Place {
         _ if !plain => (Operand::Unknown, 0),
         // iced gives the displacement of a RIP-relative operand as the address itself
         Register::RIP | Register::None => (Operand::Constant(displacement), 0),
-        base => (
-            number(base).map_or(Operand::Unknown, Operand::Register),
-            displacement as i64,
-        ),
+        base => (number(base).map_or(Operand::Unknown, Operand::Register), displacement as i64),
     };
     Place { base, displacement, indexed: instruction.memory_index() != Register::None }
 }
@@ -116,8 +116,7 @@ fn execute(instruction: &Instruction, effects: &mut Vec<Effect>) {
     let to = (instruction.op0_kind() == OpKind::Register)
         .then(|| wide(instruction.op0_register()))
         .flatten();
-    let from_memory =
-        instruction.op_count() == 2 && instruction.op1_kind() == OpKind::Memory;
+    let from_memory = instruction.op_count() == 2 && instruction.op1_kind() == OpKind::Memory;
     let same = instruction.op_count() == 2
         && instruction.op1_kind() == OpKind::Register
         && instruction.op0_kind() == OpKind::Register
@@ -168,7 +167,8 @@ fn execute(instruction: &Instruction, effects: &mut Vec<Effect>) {
             if instruction.try_immediate(1).is_ok() =>
         {
             let by = instruction.try_immediate(1).unwrap_or(0) as i64;
-            let offset = if instruction.mnemonic() == Mnemonic::Add { by } else { by.wrapping_neg() };
+            let offset =
+                if instruction.mnemonic() == Mnemonic::Add { by } else { by.wrapping_neg() };
             effects.push(Effect::ForgetFlags);
             effects.push(Effect::Set { to, from: Operand::Register(to), offset, width });
         }
@@ -225,8 +225,9 @@ fn compare(instruction: &Instruction, effects: &mut Vec<Effect>) {
     }
     let side = |index| match instruction.op_kind(index) {
         OpKind::Memory => Operand::Register(SCRATCH),
-        OpKind::Register => number(instruction.op_register(index))
-            .map_or(Operand::Unknown, Operand::Register),
+        OpKind::Register => {
+            number(instruction.op_register(index)).map_or(Operand::Unknown, Operand::Register)
+        }
         _ => operand(instruction, index),
     };
     let kind = if instruction.mnemonic() == Mnemonic::Cmp {
