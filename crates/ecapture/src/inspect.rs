@@ -26,8 +26,8 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let mut found = 0;
     let mut text = String::new();
     for candidate in candidates {
-        let wanted = Wanted { placement: Placement::Auto, text: true, keys: true };
-        match analysis::plan(candidate, wanted) {
+        let wanted = Wanted { placement: Placement::Auto, text: true, keys: true, version: None };
+        match analysis::plan(candidate, &wanted) {
             Ok(planned) => {
                 found += 1;
                 match config.format {

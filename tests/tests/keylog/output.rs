@@ -130,3 +130,39 @@ fn with_pid_only_that_process_has_keys() {
     assert_same(&lines, &own(&scene.scratch.join("own.keys")));
     assert_eq!(balance.number("/keys/duplicate"), 0, "{}", balance.summary);
 }
+
+#[test]
+fn a_version_that_does_not_fit_is_told_and_not_believed() {
+    e2e::needs_bpf!();
+    let scene = Scene::new();
+    let library = scene.watched.library();
+    let arguments = ["--libssl", &library, "--ssl_version", "openssl 1.1.1g"];
+    let capture = KeyCapture::start(&scene.scratch, &arguments);
+    scene.get("own.keys");
+    let (lines, capture) = capture.stop();
+    assert_same(&lines, &own(&scene.scratch.join("own.keys")));
+    let told = |line: &String| line.contains(&library) && line.contains("not openssl 1.1.1g");
+    assert!(capture.stderr.iter().any(told), "{}", capture.stderr.join("\n"));
+}
+
+#[test]
+fn a_library_without_keys_is_refused_by_name() {
+    e2e::needs_bpf!();
+    let scratch = Scratch::new();
+    // It has SSL_read and SSL_write, and nothing else of a TLS library.
+    let source = scratch
+        .write("empty.c", "int SSL_read(void) { return 0; } int SSL_write(void) { return 1; }");
+    let library = scratch.join("libempty.so");
+    let mut gcc = e2e::process::command("gcc");
+    let _ = run(gcc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source)).success();
+    let log = scratch.join("captured.keys");
+    let library = library.to_str().unwrap();
+    let outcome =
+        capture::run(["tls", "-m", "keylog", "-k", log.to_str().unwrap(), "--libssl", library]);
+    assert!(!outcome.status.success());
+    assert!(
+        outcome.stderr.contains("no keys of") && outcome.stderr.contains(library),
+        "{}",
+        outcome.stderr
+    );
+}

@@ -26,7 +26,7 @@ fn curl_with_both_protocols() {
     assert_same(&captured, &own(&log));
 }
 
-/// CPython sets its own key log callback, and handshakes inside `SSL_do_handshake` or a read.
+/// `CPython` sets its own key log callback, and handshakes inside `SSL_do_handshake` or a read.
 #[test]
 fn python_as_client_and_as_server() {
     const PROGRAM: &str = "

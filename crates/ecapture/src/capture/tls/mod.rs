@@ -34,10 +34,11 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
         },
         text: config.text,
         keys: config.keylog.is_some(),
+        version: config.ssl_version.clone(),
     };
     let files = Files {
         test: target::carries_tls,
-        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, wanted)),
+        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, &wanted)),
         given: config.files.clone(),
         flag: config.family.files_flag(),
         what: "OpenSSL-family library",
@@ -75,20 +76,26 @@ impl Module for Tls {
 
     fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
         let text = self.text.as_mut().map(|text| text.attach(&planned)).transpose()?;
-        if let Some(keys) = &mut self.keys
-            && let Err(error) = keys.attach(&planned)
-        {
+        let keys = match self.keys.as_mut().map(|keys| keys.attach(&planned)) {
+            None => None,
+            Some(Ok(())) => Some("keys".to_owned()),
             // Its plaintext is better than nothing.
-            if text.is_none() {
-                return Err(error);
+            Some(Err(error)) if text.is_some() => {
+                tracing::warn!("{}", log::in_one_line(&error));
+                None
             }
-            tracing::warn!("{}", log::in_one_line(&error));
+            Some(Err(error)) => return Err(error),
+        };
+        let mut what = Vec::new();
+        if text.is_some() {
+            what.push(format!("{} functions", planned.functions.len()));
         }
+        what.extend(keys);
         tracing::info!(
-            "attached to {} ({}), {} functions",
+            "attached to {} ({}), {}",
             planned.library.path,
             planned.version.as_deref().unwrap_or("version unknown"),
-            planned.functions.len(),
+            what.join(", "),
         );
         self.attached.push(Attached { planned: *planned, text });
         Ok(())
