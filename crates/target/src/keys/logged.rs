@@ -34,7 +34,7 @@ pub(crate) fn candidates(sinks: &Sinks, present: u32) -> Result<Vec<(u64, u8, &S
         .map(|(&(function, argument), sink)| (function, argument, sink))
         .collect();
     found.sort_by_key(|(_, _, sink)| sink.behind.is_some());
-    if !found.is_empty() {
+    if !found.is_empty() || present & NEEDED == 0 {
         return Ok(found);
     }
     let best = sinks.iter().max_by_key(|(_, sink)| (sink.labels & needed).count_ones());
