@@ -146,6 +146,31 @@ fn section_headers_are_not_needed() {
     }
 }
 
+/// The file as it is without unwind tables either.
+fn without_unwind_tables(bytes: &[u8]) -> Vec<u8> {
+    let mut stripped = without_sections(bytes);
+    let headers = u64::from_le_bytes(stripped[32..40].try_into().unwrap()) as usize;
+    let count = usize::from(u16::from_le_bytes(stripped[56..58].try_into().unwrap()));
+    for header in stripped[headers..headers + count * 56].chunks_exact_mut(56) {
+        // PT_GNU_EH_FRAME
+        if header[..4] == 0x6474_e550u32.to_le_bytes() {
+            header[..4].fill(0);
+        }
+    }
+    stripped
+}
+
+#[test]
+fn unwind_tables_are_not_needed() {
+    for name in ["bullseye", "bookworm", "trixie", "bookworm-arm64", "android-14", "node"] {
+        let Some(folder) = matrix::folder(name) else { continue };
+        let bytes = matrix::file(&folder, if name == "node" { name } else { "libssl" });
+        let plan = target::keys(&without_unwind_tables(&bytes))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(plan.probes, target::keys(&bytes).unwrap().probes, "{name}");
+    }
+}
+
 #[test]
 fn a_stripped_program_is_read_without_any_symbol() {
     for (name, file) in [("node", "node"), ("openssl-4.0", "program"), ("openssl-1.1.1", "program")]

@@ -34,7 +34,7 @@ pub(crate) fn candidates(sinks: &Sinks, present: u32) -> Result<Vec<(u64, u8, &S
         .map(|(&(function, argument), sink)| (function, argument, sink))
         .collect();
     found.sort_by_key(|(_, _, sink)| sink.behind.is_some());
-    if !found.is_empty() {
+    if !found.is_empty() || present & NEEDED == 0 {
         return Ok(found);
     }
     let best = sinks.iter().max_by_key(|(_, sink)| (sink.labels & needed).count_ones());
@@ -359,7 +359,9 @@ fn callback_is_tested_inside(
         .pointer("SSL_get_SSL_CTX")
         .zip(accessors.pointer("SSL_CTX_get_keylog_callback"))
         .map(|(context, callback)| vec![context as i32, callback as i32, 0]);
+    // A pointer in an object, not an argument that is called.
     let called = trace.calls.iter().filter_map(|call| call.through.path());
+    let called = called.filter(|path| path.steps().len() > 1);
     let callbacks: Vec<Vec<i32>> =
         accessed.clone().into_iter().chain(called.map(|path| path.steps().to_vec())).collect();
     let of_callback = |tested: &Known| {

@@ -33,7 +33,8 @@ const METHODS: [&str; 13] = [
 ];
 
 /// What is looked up for this beside the accessors.
-pub(crate) const NAMES: [&str; 18] = [
+pub(crate) const NAMES: [&str; 19] = [
+    TLS_1_3,
     "SSL_set_connect_state",
     "SSL_set_accept_state",
     "SSL_SESSION_get_id",
@@ -54,6 +55,8 @@ pub(crate) const NAMES: [&str; 18] = [
     "DTLSv1_method",
 ];
 
+/// What libraries that speak TLS 1.3 export.
+const TLS_1_3: &str = "SSL_CTX_set_ciphersuites";
 const KEY_LENGTH: i32 = 48;
 
 fn missing(what: &str) -> KeyError {
@@ -78,6 +81,12 @@ pub(crate) fn plan(accessors: &Accessors<'_, '_>) -> Result<KeyPlan, KeyError> {
     } else {
         by_layout(accessors, session, &mut evidence)?
     };
+    if accessors.range(TLS_1_3).is_some() {
+        evidence.push(
+            "it speaks TLS 1.3, but logs no secrets of it: keys are those of TLS 1.2 and before"
+                .to_owned(),
+        );
+    }
     let of_session = |offset: u32| Address { argument: 0, steps: vec![session, offset] };
     let source = KeySource::MasterKey {
         client_random: fields.client_random,

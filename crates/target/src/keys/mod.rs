@@ -171,7 +171,10 @@ impl<'i, 'a> Search<'i, 'a> {
         let accessors = self.accessors();
         let sinks = sink::sinks(&accessors);
         if sinks.is_empty() {
-            return master::plan(&accessors);
+            return master::plan(&accessors).or_else(|reason| {
+                // What there are labels for is a library that logs.
+                logged::candidates(&sinks, self.labels.all()).and(Err(reason))
+            });
         }
         let mut refused = None;
         for (function, argument, sink) in logged::candidates(&sinks, self.labels.all())? {

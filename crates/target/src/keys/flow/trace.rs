@@ -81,18 +81,29 @@ impl Tracer<'_, '_> {
         }
         let code = self.decode(function);
         let convention = Convention::of(self.image.elf.machine);
-        let mut states: HashMap<u64, State> = HashMap::new();
-        states.insert(function.start, State::at_entry(convention, assumed));
+        // Each state with the round that it was found in.
+        let mut states: HashMap<u64, (State, usize)> = HashMap::new();
+        let mut round = 0;
+        states.insert(function.start, (State::at_entry(convention, assumed), round));
+        // What nothing leads to is padding, or another function's where the bounds are guessed. It
+        // is gone through afterwards, with nothing known of its arguments, and changes nothing of
+        // what was found before.
+        let mut unled = code.unreached.iter();
         let mut work = vec![function.start];
-        while let Some(start) = work.pop() {
+        while let Some(start) = work.pop().or_else(|| {
+            let start = *unled.find(|start| !states.contains_key(start))?;
+            round += 1;
+            states.insert(start, (State::unknown(convention), round));
+            Some(start)
+        }) {
             if !self.budget.take(STEPS_OF_A_BLOCK) {
                 return None;
             }
-            let Some(state) = states.get(&start).cloned() else { continue };
+            let Some((state, _)) = states.get(&start).cloned() else { continue };
             for (to, state) in self.run(&code, function, start, state, assumed, None) {
                 let changed = match states.get_mut(&to) {
-                    Some(known) => known.join(&state),
-                    None => states.insert(to, state).is_none(),
+                    Some((known, found)) => *found == round && known.join(&state),
+                    None => states.insert(to, (state, round)).is_none(),
                 };
                 if changed && !work.contains(&to) {
                     work.push(to);
@@ -102,7 +113,7 @@ impl Tracer<'_, '_> {
         let mut trace = Trace::default();
         let mut starts: Vec<_> = states.into_iter().collect();
         starts.sort_unstable_by_key(|(start, _)| *start);
-        for (start, state) in starts {
+        for (start, (state, _)) in starts {
             self.run(&code, function, start, state, assumed, Some(&mut trace));
         }
         Some(trace)
@@ -137,6 +148,9 @@ impl Tracer<'_, '_> {
                     fell = false;
                 }
                 Next::Return | Next::Nothing => fell = false,
+                Next::Call(Target::Address(target)) => {
+                    fell = !self.image.never_returns(&self.resolve(target));
+                }
                 Next::Following | Next::Call(_) => {}
             }
             code.steps.insert(at, step);
