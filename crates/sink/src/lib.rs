@@ -3,6 +3,7 @@
 //! * [`Encoder`]: one record in, its bytes out. [`TextEncoder`] is for people, [`JsonEncoder`] for
 //!   programs; `docs/events.md` describes the latter's lines.
 //! * [`Output`]: an encoder, a buffer and a destination. It knows when nobody reads any more.
+//! * [`Pcapng`]: packets and the keys to them, into one file or several.
 //! * [`create_private`]: how every file that may hold captured secrets is made.
 //!
 //! What a record means is `flow`'s business; what the user asked for is `cli`'s.
@@ -11,12 +12,14 @@ mod invisible;
 mod json;
 mod kind;
 mod output;
+mod pcapng;
 mod private_file;
 mod text;
 mod time;
 
 pub use json::{JsonEncoder, JsonOptions};
 pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
+pub use pcapng::{Interface, InterfaceCounts, Pcapng, PcapngError, PcapngStats, Rotation, Section};
 pub use private_file::{PrivateFileError, create_private};
 pub use text::{TextEncoder, TextOptions};
 
