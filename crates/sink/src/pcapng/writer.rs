@@ -14,7 +14,7 @@ use event::{ConnId, Direction, Packet, Secret, Timestamp};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A batch of blocks is written when it is this large.
 const WRITE_AT: usize = 256 * 1024;
