@@ -73,7 +73,7 @@ exchange 46008 '-tls1_3 -no_ticket -ciphersuites TLS_CHACHA20_POLY1305_SHA256' '
 
 # 0-RTT: a session that allows it, then data with the ClientHello.
 openssl s_server -accept 127.0.0.1:46009 -cert cert.pem -key key.pem -early_data -quiet \
-	-max_early_data 16384 -no_anti_replay >early.got 2>server.log </dev/null &
+	-max_early_data 16384 -no_anti_replay >early.got 2>server.log < <(sleep 20) &
 running+=($!)
 until ss -Hltn "sport = :46009" | grep -q .; do sleep 0.01; done
 (printf 'first\n'; sleep 0.3) | openssl s_client -connect 127.0.0.1:46009 -keylogfile "$keys" \
@@ -83,7 +83,7 @@ until ss -Hltn "sport = :46009" | grep -q .; do sleep 0.01; done
 grep -q 'line 150' early.got
 
 # DTLS 1.2, the body sent in one direction.
-openssl s_server -accept 127.0.0.1:46010 -cert cert.pem -key key.pem -dtls1_2 -quiet >dtls.got 2>server.log </dev/null &
+openssl s_server -accept 127.0.0.1:46010 -cert cert.pem -key key.pem -dtls1_2 -quiet >dtls.got 2>server.log < <(sleep 20) &
 running+=($!)
 until ss -Hlun "sport = :46010" | grep -q .; do sleep 0.01; done
 (head -c 1000 body; sleep 0.3) | openssl s_client -connect 127.0.0.1:46010 -keylogfile "$keys" \
