@@ -69,6 +69,11 @@ impl DtlsWatch {
         Self { phase: Phase::Hello }
     }
 
+    /// Whether it is known what the connection will be.
+    pub(crate) fn server_has_chosen(&self) -> bool {
+        self.phase != Phase::Hello
+    }
+
     /// Reads a datagram.
     pub(crate) fn datagram(&mut self, from_client: bool, datagram: &[u8]) -> Result<Seen, Lost> {
         let mut seen = Seen::default();

@@ -13,6 +13,8 @@ mod dtls;
 mod holdback;
 mod needs;
 mod quic;
+#[cfg(test)]
+mod testing;
 mod tls;
 
 pub use dissect::{FlowKey, LinkType, Segment, Side, Tcp, Transport, dissect};

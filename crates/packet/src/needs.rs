@@ -29,16 +29,7 @@ impl Needs {
         Self(self.0 | other.0)
     }
 
-    /// Adds a secret. 0-RTT secrets are derived before handshake secrets; if those are there, early
-    /// ones do not come any more (the server refused them, and nothing was logged).
-    pub(crate) fn add(&mut self, secret: Self) {
-        self.0 |= secret.0;
-        if self.0 & Self::HANDSHAKE.0 != 0 {
-            self.0 |= Self::EARLY.0;
-        }
-    }
-
-    /// True if no packet of the connection can need more: it is either TLS 1.3, or older.
+    /// True if no packet after the server's choice can need more: it is either TLS 1.3, or older.
     pub(crate) fn is_complete(self) -> bool {
         self.contains(Self::MASTER) || self.contains(Self::TLS13)
     }

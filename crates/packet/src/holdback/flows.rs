@@ -24,6 +24,8 @@ pub(super) struct Flow {
     pub(super) random: Option<ClientRandom>,
     /// Secrets that were handed on; `None` if there were none.
     have: Option<Needs>,
+    /// All that packets up to now need.
+    needed: Needs,
     settled: bool,
     /// Since when secrets have been overdue.
     pub(super) waiting_since: Option<Timestamp>,
@@ -39,6 +41,7 @@ impl Flow {
             client,
             random: None,
             have: None,
+            needed: Needs::NONE,
             settled: false,
             waiting_since: None,
             pending: VecDeque::new(),
@@ -59,7 +62,15 @@ impl Flow {
     pub(super) fn learn(&mut self, have: Needs) {
         self.have = Some(have);
         self.waiting_since = None;
-        if have.is_complete() {
+        self.settle_if_complete();
+    }
+
+    /// No packet of it will need more: the server has chosen, and everything is there that this and
+    /// what came before asks for.
+    fn settle_if_complete(&mut self) {
+        let chosen = self.watch.as_ref().is_some_and(Watch::server_has_chosen);
+        let have = self.have.unwrap_or_default();
+        if chosen && have.is_complete() && have.contains(self.needed) {
             self.settle();
         }
     }
@@ -90,10 +101,10 @@ impl Flow {
             && self.random != Some(random)
         {
             self.random = Some(random);
-            if let Some(have) = sessions.join(random, segment.key) {
-                self.learn(have);
-            }
+            self.have = sessions.join(random, segment.key);
         }
+        self.needed = self.needed.with(seen.needs);
+        self.settle_if_complete();
         seen.needs
     }
 }

@@ -304,8 +304,9 @@ impl Holdback {
     }
 
     fn release_evicted(&mut self, mut flow: Flow, sink: Sink<'_>) {
-        if !self.in_order {
-            while let Some(slot) = flow.pending.pop_front() {
+        while let Some(slot) = flow.pending.pop_front() {
+            self.queue.untie(slot);
+            if !self.in_order {
                 self.emit(slot, sink);
             }
         }

@@ -92,6 +92,13 @@ impl Queue {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    /// A packet's flow is forgotten: it waits for nothing but those before it.
+    pub(super) fn untie(&mut self, slot: u32) {
+        if let Some(Some(held)) = self.slots.get_mut(slot as usize) {
+            held.key = None;
+        }
+    }
+
     /// The packet that waits longest.
     pub(super) fn oldest(&self) -> Option<&Held> {
         self.order.iter().find_map(|(slot, number)| self.named(*slot, *number))

@@ -45,7 +45,7 @@ impl Sessions {
         if session.secrets.len() < MOST_SECRETS {
             session.secrets.push(hash);
         }
-        session.have.add(Needs::of_label(&secret.label));
+        session.have = session.have.with(Needs::of_label(&secret.label));
         Some((session.have, session.flows.clone()))
     }
 

@@ -29,6 +29,15 @@ impl Watch {
         }
     }
 
+    /// Whether it is known what the connection will be.
+    pub(super) fn server_has_chosen(&self) -> bool {
+        match self {
+            Self::Tls(watch) => watch.server_has_chosen(),
+            Self::Dtls(watch) => watch.server_has_chosen(),
+            Self::Quic(watch) => watch.server_has_chosen(),
+        }
+    }
+
     /// Reads a packet.
     pub(super) fn packet(
         &mut self,

@@ -21,6 +21,7 @@ pub(crate) struct QuicWatch {
     keys: InitialKeys,
     hello: HelloStart,
     is_named: bool,
+    server_has_chosen: bool,
 }
 
 impl std::fmt::Debug for QuicWatch {
@@ -40,10 +41,20 @@ pub(crate) fn begin(datagram: &[u8]) -> Option<QuicWatch> {
     }
     let keys = InitialKeys::of_client(first.version, first.destination)?;
     keys.open(&first)?;
-    Some(QuicWatch { keys, hello: HelloStart::default(), is_named: false })
+    Some(QuicWatch {
+        keys,
+        hello: HelloStart::default(),
+        is_named: false,
+        server_has_chosen: false,
+    })
 }
 
 impl QuicWatch {
+    /// Whether the server's part of the handshake was seen.
+    pub(crate) fn server_has_chosen(&self) -> bool {
+        self.server_has_chosen
+    }
+
     /// Reads a datagram.
     pub(crate) fn datagram(&mut self, from_client: bool, datagram: &[u8]) -> Result<Seen, Lost> {
         let mut seen = Seen::default();
@@ -56,6 +67,7 @@ impl QuicWatch {
                 Kind::OneRtt => Needs::HANDSHAKE.with(Needs::SERVER_TRAFFIC),
             };
             seen.needs = seen.needs.with(needs);
+            self.server_has_chosen |= packet.kind == Kind::Handshake && !from_client;
             if packet.kind == Kind::Initial && from_client && !self.is_named {
                 let opened = self.keys.open(&packet).or_else(|| {
                     // After a Retry the client begins again with the server's choice.

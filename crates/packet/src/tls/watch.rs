@@ -41,6 +41,11 @@ impl TlsWatch {
         Self { phase: Phase::Hello, client: half(Some(first.seq)), server: half(first.ack) }
     }
 
+    /// Whether it is known what the connection will be.
+    pub(crate) fn server_has_chosen(&self) -> bool {
+        self.phase != Phase::Hello
+    }
+
     /// Reads a segment.
     pub(crate) fn segment(&mut self, from_client: bool, tcp: &Tcp<'_>) -> Result<Seen, Lost> {
         let Self { phase, client, server } = self;

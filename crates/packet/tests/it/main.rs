@@ -1,6 +1,5 @@
 //! The hold-back and the pcapng writer together, judged by tshark.
 
-mod adversarial;
 mod fixture;
 mod format;
 mod one_pass;

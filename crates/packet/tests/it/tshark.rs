@@ -17,10 +17,10 @@ const DECODE_AS: [&str; 9] = [
 ];
 
 /// All that differs if something was not decrypted.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "frame.time_epoch",
-    "tcp.stream",
-    "udp.stream",
+    "tcp.port",
+    "udp.port",
     "_ws.col.Protocol",
     "_ws.col.Info",
     "tls.handshake.type",
@@ -30,6 +30,7 @@ const FIELDS: [&str; 13] = [
     "http2.data.data",
     "http2.header.value",
     "http3.frame_payload",
+    "quic.stream_data",
     "data.data",
 ];
 
@@ -65,20 +66,23 @@ pub(crate) fn packets(file: &Path, keys: Option<&Path>) -> Vec<String> {
     packets
 }
 
-/// The bodies of HTTP/1 messages and of HTTP/2 data frames, as text.
-pub(crate) fn bodies(file: &Path) -> Vec<String> {
-    let printed = tshark(
-        file,
-        &[
-            "-Y",
-            "http.file_data || http2.data.data",
-            "-T",
-            "fields",
-            "-e",
-            "http.file_data",
-            "-e",
-            "http2.data.data",
-        ],
-    );
-    printed.lines().map(|line| line.trim_matches(['\t', ',']).to_owned()).collect()
+/// The plaintext of each TLS connection over TCP, first one direction, then the other.
+pub(crate) fn plaintexts(file: &Path) -> Vec<Vec<u8>> {
+    let streams = tshark(file, &["-T", "fields", "-e", "tcp.stream"]);
+    let last: usize = streams.lines().filter_map(|stream| stream.parse().ok()).max().unwrap();
+    let taps: Vec<_> = (0..=last).map(|stream| format!("follow,tls,raw,{stream}")).collect();
+    let mut arguments = vec!["-q"];
+    for tap in &taps {
+        arguments.extend(["-z", tap]);
+    }
+    let printed = tshark(file, &arguments);
+    let follow = printed.split("Follow: tls,raw").skip(1);
+    follow.map(|text| [direction(text, false), direction(text, true)].concat()).collect()
+}
+
+/// What went one way in what the tap printed: its lines are hexadecimal, those of one end indented.
+fn direction(printed: &str, indented: bool) -> Vec<u8> {
+    let decode = |line: &str| data_encoding::HEXLOWER.decode(line.trim().as_bytes()).ok();
+    let ours = printed.lines().filter(|line| line.starts_with('\t') == indented);
+    ours.filter_map(decode).flatten().collect()
 }
