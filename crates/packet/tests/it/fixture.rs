@@ -108,7 +108,7 @@ impl Exchanges {
 
 fn secret(line: &str) -> Secret {
     let mut words = line.split(' ');
-    let mut hex = || data_encoding::HEXLOWER_PERMISSIVE;
+    let hex = || data_encoding::HEXLOWER_PERMISSIVE;
     let label = words.next().unwrap().to_owned();
     Secret {
         ts: Timestamp(0),
