@@ -1,5 +1,7 @@
 //! Files of the pcapng writer, read back by another implementation.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use event::{ConnId, Direction, Library, Owner, Packet, Secret, Timestamp};
 use pcap_parser::traits::{PcapNGPacketBlock as _, PcapReaderIterator as _};
 use pcap_parser::{Block, OptionCode, PcapBlockOwned, PcapError, PcapNGReader};
