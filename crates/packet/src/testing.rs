@@ -22,11 +22,11 @@ impl Connection {
         Self { port, seq: [u32::MAX - 10, 7] }
     }
 
-    pub(crate) fn from_client(&mut self, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn client(&mut self, payload: &[u8]) -> Vec<u8> {
         self.segment(0, 0, payload)
     }
 
-    pub(crate) fn from_server(&mut self, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn server(&mut self, payload: &[u8]) -> Vec<u8> {
         self.segment(1, 0, payload)
     }
 

@@ -70,11 +70,11 @@ fn a_tls13_flow_waits_for_each_secret_where_it_is_needed() {
     let mut tls = Connection::new(1);
     run.packet(1, &tls.segment(0, SYN, b""));
     run.packet(2, &tls.segment(1, SYN, b""));
-    run.packet(3, &tls.from_client(&client_hello([9; 32])));
-    run.packet(4, &tls.from_server(&server_hello([1; 32], true)));
-    run.packet(5, &tls.from_server(&record(23, b"finished")));
-    run.packet(6, &tls.from_client(b""));
-    run.packet(7, &tls.from_client(&record(23, b"finished")));
+    run.packet(3, &tls.client(&client_hello([9; 32])));
+    run.packet(4, &tls.server(&server_hello([1; 32], true)));
+    run.packet(5, &tls.server(&record(23, b"finished")));
+    run.packet(6, &tls.client(b""));
+    run.packet(7, &tls.client(&record(23, b"finished")));
     assert_eq!(run.new_out(), ["packet 1", "packet 2", "packet 3"]);
     run.secret(9, TLS13[0]);
     assert_eq!(run.new_out(), [TLS13[0]]);
@@ -86,7 +86,7 @@ fn a_tls13_flow_waits_for_each_secret_where_it_is_needed() {
     assert_eq!(run.new_out(), [TLS13[2], "packet 5", "packet 6"]);
     run.secret(9, TLS13[3]);
     assert_eq!(run.new_out(), [TLS13[3], "packet 7"]);
-    run.packet(8, &tls.from_client(&record(23, b"data")));
+    run.packet(8, &tls.client(&record(23, b"data")));
     assert_eq!(run.new_out(), ["packet 8"]);
 }
 
@@ -94,9 +94,9 @@ fn a_tls13_flow_waits_for_each_secret_where_it_is_needed() {
 fn a_tls12_flow_waits_before_the_first_change_of_ciphers() {
     let mut run = Run::new(Limits::default());
     let mut tls = Connection::new(1);
-    run.packet(1, &tls.from_client(&client_hello([9; 32])));
-    run.packet(2, &tls.from_server(&server_hello([1; 32], false)));
-    run.packet(3, &tls.from_client(&record(20, &[1])));
+    run.packet(1, &tls.client(&client_hello([9; 32])));
+    run.packet(2, &tls.server(&server_hello([1; 32], false)));
+    run.packet(3, &tls.client(&record(20, &[1])));
     assert_eq!(run.new_out(), ["packet 1", "packet 2"]);
     run.secret(9, "CLIENT_RANDOM");
     assert_eq!(run.new_out(), ["CLIENT_RANDOM", "packet 3"]);
@@ -107,7 +107,7 @@ fn early_data_waits_for_its_secret() {
     let mut run = Run::new(Limits::default());
     let mut tls = Connection::new(1);
     let hello = [client_hello([9; 32]), record(20, &[1]), record(23, b"early")].concat();
-    run.packet(1, &tls.from_client(&hello));
+    run.packet(1, &tls.client(&hello));
     assert!(run.new_out().is_empty());
     run.secret(9, "CLIENT_EARLY_TRAFFIC_SECRET");
     assert_eq!(run.new_out(), ["CLIENT_EARLY_TRAFFIC_SECRET", "packet 1"]);
@@ -120,12 +120,12 @@ fn a_retry_is_not_yet_the_servers_choice() {
         .unwrap();
     let mut run = Run::new(Limits::default());
     let mut tls = Connection::new(1);
-    run.packet(1, &tls.from_client(&client_hello([9; 32])));
+    run.packet(1, &tls.client(&client_hello([9; 32])));
     let retry = server_hello(retry.try_into().unwrap(), true);
-    run.packet(2, &tls.from_server(&[retry, record(20, &[1])].concat()));
-    run.packet(3, &tls.from_client(&[record(20, &[1]), client_hello([9; 32])].concat()));
+    run.packet(2, &tls.server(&[retry, record(20, &[1])].concat()));
+    run.packet(3, &tls.client(&[record(20, &[1]), client_hello([9; 32])].concat()));
     assert_eq!(run.new_out(), ["packet 1", "packet 2", "packet 3"]);
-    run.packet(4, &tls.from_server(&server_hello([1; 32], true)));
+    run.packet(4, &tls.server(&server_hello([1; 32], true)));
     assert!(run.new_out().is_empty());
 }
 
@@ -135,10 +135,10 @@ fn hellos_may_be_cut_anywhere_and_come_out_of_order() {
     for cut in 1..hello.len() {
         let mut run = Run::new(Limits::default());
         let mut tls = Connection::new(1);
-        run.packet(1, &tls.from_client(&hello[..cut]));
-        run.packet(2, &tls.from_client(&hello[cut..]));
+        run.packet(1, &tls.client(&hello[..cut]));
+        run.packet(2, &tls.client(&hello[cut..]));
         let answer = server_hello([1; 32], true);
-        let parts = [tls.from_server(&answer[..cut]), tls.from_server(&answer[cut..])];
+        let parts = [tls.server(&answer[..cut]), tls.server(&answer[cut..])];
         run.packet(3, &parts[1]);
         run.packet(4, &parts[0]);
         assert_eq!(run.new_out(), ["packet 1", "packet 2", "packet 3"], "cut at {cut}");
@@ -153,14 +153,14 @@ fn hellos_may_be_cut_anywhere_and_come_out_of_order() {
 fn a_flow_whose_keys_never_come_is_delayed_once() {
     let mut run = Run::new(Limits::default());
     let mut tls = Connection::new(1);
-    run.packet(1, &tls.from_client(&client_hello([9; 32])));
-    run.packet(2, &tls.from_server(&server_hello([1; 32], true)));
-    run.packet(3, &tls.from_server(&record(23, b"data")));
+    run.packet(1, &tls.client(&client_hello([9; 32])));
+    run.packet(2, &tls.server(&server_hello([1; 32], true)));
+    run.packet(3, &tls.server(&record(23, b"data")));
     run.tick(501);
     assert_eq!(run.new_out(), ["packet 1"]);
     run.tick(502);
     assert_eq!(run.new_out(), ["packet 2", "packet 3"]);
-    run.packet(503, &tls.from_server(&record(23, b"data")));
+    run.packet(503, &tls.server(&record(23, b"data")));
     assert_eq!(run.new_out(), ["packet 503"]);
     let stats = run.holdback.stats();
     assert_eq!((stats.given_up, stats.expired, stats.waiting), (1, 1, 0));
@@ -170,14 +170,14 @@ fn a_flow_whose_keys_never_come_is_delayed_once() {
 fn a_slow_handshake_with_some_keys_goes_on_waiting() {
     let mut run = Run::new(Limits::default());
     let mut tls = Connection::new(1);
-    run.packet(1, &tls.from_client(&client_hello([9; 32])));
-    run.packet(2, &tls.from_server(&server_hello([1; 32], true)));
+    run.packet(1, &tls.client(&client_hello([9; 32])));
+    run.packet(2, &tls.server(&server_hello([1; 32], true)));
     run.secret(9, TLS13[0]);
     run.secret(9, TLS13[1]);
-    run.packet(3, &tls.from_server(&record(23, b"certificates")));
+    run.packet(3, &tls.server(&record(23, b"certificates")));
     run.tick(600);
     run.new_out();
-    run.packet(601, &tls.from_server(&record(23, b"finished")));
+    run.packet(601, &tls.server(&record(23, b"finished")));
     assert!(run.new_out().is_empty());
     run.secret(9, TLS13[2]);
     assert_eq!(run.new_out(), [TLS13[2], "packet 601"]);
@@ -187,18 +187,18 @@ fn a_slow_handshake_with_some_keys_goes_on_waiting() {
 fn other_flows_wait_to_keep_the_order_of_time_but_not_for_long() {
     let mut run = Run::new(Limits::default());
     let (mut tls, mut plain) = (Connection::new(1), Connection::new(2));
-    run.packet(1, &tls.from_client(&client_hello([9; 32])));
-    run.packet(2, &tls.from_server(&server_hello([1; 32], true)));
-    run.packet(3, &plain.from_client(b"GET / HTTP/1.0"));
-    run.packet(4, &tls.from_server(&record(23, b"data")));
-    run.packet(5, &plain.from_server(b"HTTP/1.0 200 OK"));
+    run.packet(1, &tls.client(&client_hello([9; 32])));
+    run.packet(2, &tls.server(&server_hello([1; 32], true)));
+    run.packet(3, &plain.client(b"GET / HTTP/1.0"));
+    run.packet(4, &tls.server(&record(23, b"data")));
+    run.packet(5, &plain.server(b"HTTP/1.0 200 OK"));
     assert_eq!(run.new_out(), ["packet 1"]);
     assert_eq!(run.holdback.next_deadline(), Some(Timestamp(202 * MILLISECOND)));
     run.tick(202);
     assert_eq!(run.new_out(), ["packet 3", "packet 5"]);
-    run.packet(203, &plain.from_client(b"more"));
+    run.packet(203, &plain.client(b"more"));
     assert_eq!(run.new_out(), ["packet 203"]);
-    run.packet(204, &tls.from_client(b""));
+    run.packet(204, &tls.client(b""));
     assert!(run.new_out().is_empty(), "it would overtake its own flow");
     for label in TLS13 {
         run.secret(9, label);
@@ -212,8 +212,8 @@ fn what_is_not_tls_is_never_delayed() {
     let mut run = Run::new(Limits::default());
     let mut plain = Connection::new(2);
     for at in 0..100_u64 {
-        run.packet(at, &plain.from_client(&[0x16, 3, 1, 0, 9, 2, at as u8]));
-        run.packet(at, &plain.from_server(&[at as u8; 30]));
+        run.packet(at, &plain.client(&[0x16, 3, 1, 0, 9, 2, at as u8]));
+        run.packet(at, &plain.server(&[at as u8; 30]));
     }
     assert_eq!(run.holdback.stats().passed, 200);
 }
@@ -222,11 +222,11 @@ fn what_is_not_tls_is_never_delayed() {
 fn tls_may_begin_late() {
     let mut run = Run::new(Limits::default());
     let mut smtp = Connection::new(25);
-    run.packet(1, &smtp.from_server(b"220 ready\r\n"));
-    run.packet(2, &smtp.from_client(b"STARTTLS\r\n"));
-    run.packet(3, &smtp.from_server(b"220 go ahead\r\n"));
-    run.packet(4, &smtp.from_client(&client_hello([9; 32])));
-    run.packet(5, &smtp.from_server(&server_hello([1; 32], true)));
+    run.packet(1, &smtp.server(b"220 ready\r\n"));
+    run.packet(2, &smtp.client(b"STARTTLS\r\n"));
+    run.packet(3, &smtp.server(b"220 go ahead\r\n"));
+    run.packet(4, &smtp.client(&client_hello([9; 32])));
+    run.packet(5, &smtp.server(&server_hello([1; 32], true)));
     assert_eq!(run.new_out().len(), 4);
     run.secret(9, TLS13[0]);
     run.secret(9, TLS13[1]);
@@ -249,8 +249,8 @@ fn the_end_of_a_connection_is_said_after_its_last_packet() {
     for reset in [false, true] {
         let mut run = Run::new(Limits::default());
         let mut tls = Connection::new(1);
-        run.packet(1, &tls.from_client(&client_hello([9; 32])));
-        run.packet(2, &tls.from_server(&server_hello([1; 32], true)));
+        run.packet(1, &tls.client(&client_hello([9; 32])));
+        run.packet(2, &tls.server(&server_hello([1; 32], true)));
         if reset {
             run.packet(3, &tls.segment(0, RST, b""));
         } else {
@@ -268,8 +268,8 @@ fn a_connection_on_both_sides_of_an_address_translation_is_two_flows() {
     let mut run = Run::new(Limits::default());
     let (mut inside, mut outside) = (Connection::new(1), Connection::new(2));
     for tls in [&mut inside, &mut outside] {
-        run.packet(1, &tls.from_client(&client_hello([9; 32])));
-        run.packet(2, &tls.from_server(&server_hello([1; 32], true)));
+        run.packet(1, &tls.client(&client_hello([9; 32])));
+        run.packet(2, &tls.server(&server_hello([1; 32], true)));
     }
     run.new_out();
     run.secret(9, TLS13[0]);
@@ -286,13 +286,13 @@ fn traffic(choices: &[(u8, u8)]) -> Vec<(usize, Vec<u8>)> {
         let (connection, step) = &mut flows[number];
         let filler = record(23, &vec![*what; usize::from(*what) * 8]);
         let bytes = match (number, *step) {
-            (0, _) => connection.from_client(&filler),
-            (_, 0) => connection.from_client(&client_hello([number as u8; 32])),
-            (_, 1) => connection.from_server(&server_hello([1; 32], number > 1)),
-            (1, 2) => connection.from_client(&record(20, &[1])),
+            (0, _) => connection.client(&filler),
+            (_, 0) => connection.client(&client_hello([number as u8; 32])),
+            (_, 1) => connection.server(&server_hello([1; 32], number > 1)),
+            (1, 2) => connection.client(&record(20, &[1])),
             _ if *what == 0 => connection.segment(1, FIN, b""),
-            _ if what % 2 == 0 => connection.from_client(&filler),
-            _ => connection.from_server(&filler),
+            _ if what % 2 == 0 => connection.client(&filler),
+            _ => connection.server(&filler),
         };
         *step += 1;
         packets.push((number, bytes));

@@ -52,8 +52,14 @@ pub(crate) enum Input<'a> {
 }
 
 impl Exchanges {
+    /// Those that are kept with the tests.
     pub(crate) fn load() -> Self {
-        let file = std::fs::File::open(data("exchanges.pcap")).unwrap();
+        Self::read(&data("exchanges.pcap"), &data("exchanges.keys"))
+    }
+
+    /// A recording and its key log.
+    pub(crate) fn read(recording: &Path, keys: &Path) -> Self {
+        let file = std::fs::File::open(recording).unwrap();
         let mut reader = pcap_parser::LegacyPcapReader::new(1 << 20, file).unwrap();
         let mut packets = Vec::new();
         loop {
@@ -71,8 +77,9 @@ impl Exchanges {
                 Err(error) => panic!("{error}"),
             }
         }
-        let keys = std::fs::read_to_string(data("exchanges.keys")).unwrap();
-        let mut all = Self { packets, secrets: keys.lines().map(secret).collect() };
+        let keys = std::fs::read_to_string(keys).unwrap();
+        let lines = keys.lines().filter(|line| !line.starts_with('#'));
+        let mut all = Self { packets, secrets: lines.map(secret).collect() };
         for at in 0..all.secrets.len() {
             all.secrets[at].ts = all.hello_of(&all.secrets[at]);
         }

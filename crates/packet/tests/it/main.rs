@@ -4,5 +4,6 @@
 
 mod fixture;
 mod format;
+mod live;
 mod one_pass;
 mod tshark;
