@@ -34,7 +34,8 @@ pub struct Limits {
     pub order: Duration,
     /// Bytes that wait at most.
     pub bytes: usize,
-    /// Flows and sessions that are remembered, each.
+    /// Flows and sessions that are remembered, each. A flow takes a few hundred bytes; one whose
+    /// handshake comes out of order up to 32 KiB more.
     pub flows: usize,
 }
 
@@ -44,7 +45,7 @@ impl Default for Limits {
             deadline: Duration::from_millis(500),
             order: Duration::from_millis(200),
             bytes: 64 << 20,
-            flows: 65_536,
+            flows: 32_768,
         }
     }
 }
@@ -161,7 +162,10 @@ impl Holdback {
         self.stats.secrets += 1;
         sink(Out::Secret(secret));
         for key in flows {
-            if let Some(flow) = self.flows.get(&key) {
+            // The ports may be another connection's by now.
+            if let Some(flow) = self.flows.get(&key)
+                && flow.random == Some(secret.client_random)
+            {
                 flow.learn(have);
                 if !self.in_order {
                     self.release_flow(&key, sink);

@@ -362,3 +362,31 @@ proptest! {
         prop_assert_eq!(run.packets.len(), packets.len());
     }
 }
+
+#[test]
+fn a_flow_whose_client_random_was_cut_off_is_not_delayed() {
+    let mut run = Run::new(Limits::default());
+    let mut tls = Connection::new(1);
+    let hello = tls.client(&client_hello([9; 32]));
+    run.packet(1, &hello[..70]);
+    run.packet(2, &tls.server(&server_hello([1; 32], true)));
+    run.packet(3, &tls.client(&record(23, b"data")));
+    assert_eq!(run.new_out(), ["packet 1", "packet 2", "packet 3"]);
+}
+
+#[test]
+fn late_secrets_of_an_old_connection_say_nothing_about_a_new_one_on_its_ports() {
+    let mut run = Run::new(Limits::default());
+    let mut tls = Connection::new(1);
+    run.packet(1, &tls.client(&client_hello([9; 32])));
+    run.packet(1, &tls.segment(0, RST, b""));
+    let mut tls = Connection::new(1);
+    run.packet(2, &tls.client(&client_hello([8; 32])));
+    run.packet(3, &tls.server(&server_hello([1; 32], true)));
+    run.secret(9, TLS13[0]);
+    run.secret(9, TLS13[1]);
+    assert!(!run.new_out().contains(&"packet 3".to_owned()));
+    run.secret(8, TLS13[0]);
+    run.secret(8, TLS13[1]);
+    assert!(run.new_out().contains(&"packet 3".to_owned()));
+}

@@ -30,6 +30,8 @@ struct Half {
 #[derive(Debug)]
 pub(crate) struct TlsWatch {
     phase: Phase,
+    /// The client random was seen.
+    is_named: bool,
     client: Half,
     server: Half,
 }
@@ -38,7 +40,8 @@ impl TlsWatch {
     /// Begins with the segment that begins the `ClientHello`.
     pub(crate) fn new(first: &Tcp<'_>) -> Self {
         let half = |next| Half { stream: Stream::at(next), records: Records::default() };
-        Self { phase: Phase::Hello, client: half(Some(first.seq)), server: half(first.ack) }
+        let (client, server) = (half(Some(first.seq)), half(first.ack));
+        Self { phase: Phase::Hello, is_named: false, client, server }
     }
 
     /// Whether it is known what the connection will be.
@@ -48,7 +51,7 @@ impl TlsWatch {
 
     /// Reads a segment.
     pub(crate) fn segment(&mut self, from_client: bool, tcp: &Tcp<'_>) -> Result<Seen, Lost> {
-        let Self { phase, client, server } = self;
+        let Self { phase, is_named, client, server } = self;
         let mut seen = Seen::default();
         if !tcp.payload.is_empty() {
             seen.needs = phase.needs(from_client);
@@ -65,6 +68,12 @@ impl TlsWatch {
                 }
                 let Some(step) = records.next(&mut bytes)? else { break };
                 phase.step(from_client, step, &mut seen)?;
+                *is_named |= seen.client_random.is_some();
+                // The `ClientHello` was cut by the snap length, or lost: no secret can be told to
+                // be this connection's, and no reader could use it.
+                if *phase != Phase::Hello && !*is_named {
+                    return Err(Lost);
+                }
             }
             Ok(())
         })?;

@@ -39,7 +39,7 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 fn record(port: u16, file: &Path) -> Running {
     let mut tcpdump = Command::new("tcpdump");
-    tcpdump.args(["-i", "lo", "-s", "0", "-U", "--immediate-mode", "-B", "16384"]);
+    tcpdump.args(["-i", "lo", "-s", "0", "-U", "-B", "65536"]);
     tcpdump.arg("--time-stamp-precision=nano").arg("-w").arg(file).arg(format!("port {port}"));
     let mut child = tcpdump.stderr(Stdio::piped()).spawn().expect("tcpdump is installed");
     let mut said = BufReader::new(child.stderr.take().unwrap());
@@ -92,26 +92,29 @@ fn many_connections_at_once_with_keys_in_any_order() {
     let dir = scratch.path();
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let marker = dir.file_name().unwrap().to_str().unwrap();
-    let body: String = (0..400).map(|line| format!("{marker} line {line}\n")).collect();
+    let lines: Vec<_> = (0..400).map(|line| format!("{marker} line {line}\n")).collect();
+    let body = lines.concat();
     fs::write(dir.join("body"), &body).unwrap();
     let _nginx = serve(dir, port);
     let recording = dir.join("recording.pcap");
     let tcpdump = record(port, &recording);
 
     let keys = dir.join("keys");
-    let mut urls = String::new();
+    let mut requests = Vec::new();
     for number in 0..CONNECTIONS {
         let version = if number % 2 == 0 { "1.2" } else { "1.3" };
-        urls += &format!("url = https://127.0.0.1:{port}/body\noutput = got{number}\n");
-        urls += &format!("insecure\nhttp1.1\ntls-max = {version}\n");
+        requests.push(format!(
+            "url = https://127.0.0.1:{port}/body\noutput = got{number}\ntls-max = {version}\n"
+        ));
         if number % 3 == 0 {
-            urls += "next\n";
-            urls += &format!("url = https://127.0.0.1:{port}/up{number}\nupload-file = body\n");
-            urls += "output = /dev/null\ninsecure\nhttp1.1\n";
+            requests.push(format!(
+                "url = https://127.0.0.1:{port}/up{number}\nupload-file = body\noutput = /dev/null\n"
+            ));
         }
-        urls += "next\n";
     }
-    fs::write(dir.join("urls"), urls.strip_suffix("next\n").unwrap()).unwrap();
+    let requests: Vec<_> =
+        requests.iter().map(|request| format!("{request}insecure\nhttp1.1\n")).collect();
+    fs::write(dir.join("urls"), requests.join("next\n")).unwrap();
     let mut curl = Command::new("curl");
     curl.current_dir(dir).env("SSLKEYLOGFILE", &keys).args(["-s", "-Z", "--parallel-immediate"]);
     run(curl.args(["--parallel-max", "100", "-K", "urls"]));

@@ -4,8 +4,13 @@ use crate::fixture::{Exchanges, body, data, write};
 use crate::tshark::{packets, plaintexts, tshark};
 use packet::Limits;
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
 const MILLISECOND: i64 = 1_000_000;
+
+/// What tshark makes of the recording if it has all keys before it begins.
+static EXPECTED: LazyLock<Vec<String>> =
+    LazyLock::new(|| packets(&data("exchanges.pcap"), Some(&data("exchanges.keys"))));
 
 fn check(
     exchanges: &Exchanges,
@@ -15,8 +20,7 @@ fn check(
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("capture.pcapng");
     let stats = write(&file, limits, &exchanges.inputs(delay));
-    let expected = packets(&data("exchanges.pcap"), Some(&data("exchanges.keys")));
-    assert_same(&packets(&file, None), &expected);
+    assert_same(&packets(&file, None), &EXPECTED);
     assert_eq!(stats.expired, 0);
     stats
 }
@@ -48,8 +52,7 @@ fn without_waiting_keys_that_come_late_are_useless() {
     let file = dir.path().join("capture.pcapng");
     let limits = Limits { deadline: std::time::Duration::ZERO, ..Limits::default() };
     write(&file, limits, &exchanges.inputs(|_| 100 * MILLISECOND));
-    let expected = packets(&data("exchanges.pcap"), Some(&data("exchanges.keys")));
-    assert_ne!(packets(&file, None), expected, "or the other tests show nothing");
+    assert_ne!(packets(&file, None), *EXPECTED, "or the other tests show nothing");
 }
 
 #[test]
