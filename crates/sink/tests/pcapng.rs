@@ -69,6 +69,8 @@ fn describe(block: &Block<'_>) -> String {
                 let value: [u8; 8] = option.value[..8].try_into().unwrap();
                 format!("{}={}", option.code.0, u64::from_le_bytes(value))
             });
+            let ts = u64::from(isb.ts_high) << 32 | u64::from(isb.ts_low);
+            assert!((START..START + 200 * SECOND).contains(&ts));
             format!("statistics {} {}", isb.if_id, counts.collect::<Vec<_>>().join(" "))
         }
         other => panic!("{other:?}"),

@@ -5,6 +5,9 @@
 //! for the time since the last, a byte for the length, and that many bytes of payload, which are
 //! wrapped in Ethernet, IP and TCP or UDP, or, for one choice, are the packet. Another choice is a
 //! secret.
+//!
+//! `cargo +nightly fuzz run --fuzz-dir fuzz/packet holdback -- -dict=fuzz/packet/dict
+//! -max_total_time=60 -timeout=5 -rss_limit_mb=1024`
 
 #![no_main]
 

@@ -7,10 +7,10 @@
 //! a packet waits until what it needs was handed on, and everything behind it waits too: the file
 //! stays in the order of time, and so does every flow.
 //!
-//! All of this has bounds ([`Limits`]): if a key is late by more than `order`, or much is waiting,
-//! packets of other flows overtake; after `deadline` a packet waits no longer, and if no secret of
-//! its connection was seen by then, no packet of its flow waits again. What needs the most memory
-//! goes first.
+//! All of this has bounds ([`Limits`]): if a key is late by more than `order`, or half of `bytes` is
+//! waiting, packets of other flows overtake; after `deadline` a packet waits no longer, and if no
+//! secret of its connection was seen by then, no packet of its flow waits again. If more than `bytes`
+//! is waiting, the oldest goes.
 
 mod flows;
 mod queue;
@@ -30,7 +30,8 @@ pub struct Limits {
     /// How long a packet waits for secrets. Half a second: readers of rings are a tenth of a second
     /// late at most, and a program that is busy derives its keys some time after the packet came.
     pub deadline: Duration,
-    /// How long packets of other flows wait with it, to keep the file in the order of time.
+    /// How long packets of other flows wait with it, to keep the file in the order of time. As long
+    /// as the deadline: readers show packets out of order as errors, and nobody sees half a second.
     pub order: Duration,
     /// Bytes that wait at most.
     pub bytes: usize,
@@ -43,7 +44,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             deadline: Duration::from_millis(500),
-            order: Duration::from_millis(200),
+            order: Duration::from_millis(500),
             bytes: 64 << 20,
             flows: 32_768,
         }

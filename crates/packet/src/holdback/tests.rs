@@ -185,7 +185,8 @@ fn a_slow_handshake_with_some_keys_goes_on_waiting() {
 
 #[test]
 fn other_flows_wait_to_keep_the_order_of_time_but_not_for_long() {
-    let mut run = Run::new(Limits::default());
+    let order = Duration::from_millis(200);
+    let mut run = Run::new(Limits { order, ..Limits::default() });
     let (mut tls, mut plain) = (Connection::new(1), Connection::new(2));
     run.packet(1, &tls.client(&client_hello([9; 32])));
     run.packet(2, &tls.server(&server_hello([1; 32], true)));
@@ -298,6 +299,19 @@ fn traffic(choices: &[(u8, u8)]) -> Vec<(usize, Vec<u8>)> {
         packets.push((number, bytes));
     }
     packets
+}
+
+#[test]
+fn too_much_that_waits_goes_oldest_first() {
+    let mut run = Run::new(Limits { bytes: 10_000, ..Limits::default() });
+    let mut tls = Connection::new(1);
+    run.packet(1, &tls.client(&client_hello([9; 32])));
+    for at in 2..12 {
+        run.packet(at, &tls.server(&[server_hello([1; 32], true), vec![0; 2000]].concat()));
+    }
+    let expected: Vec<_> = (1..8).map(|at| format!("packet {at}")).collect();
+    assert_eq!(run.new_out(), expected);
+    assert_eq!(run.holdback.stats().squeezed, 6);
 }
 
 proptest! {

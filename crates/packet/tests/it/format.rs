@@ -3,6 +3,8 @@
 use crate::fixture::{Exchanges, data, write};
 use crate::tshark::tshark;
 use packet::Limits;
+use pcap_parser::traits::{PcapNGPacketBlock as _, PcapReaderIterator as _};
+use pcap_parser::{Block, PcapBlockOwned, PcapError, PcapNGReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -74,4 +76,41 @@ fn owners_and_directions_are_shown() {
     for line in shown.lines() {
         assert_eq!(line, "pid=41 comm=curl uid=1000\t0x00000002");
     }
+}
+
+#[test]
+fn another_reader_finds_every_packet_and_every_key_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::File::open(capture(dir.path())).unwrap();
+    let mut reader = PcapNGReader::new(1 << 20, file).unwrap();
+    let (mut packets, mut keys) = (Vec::new(), String::new());
+    loop {
+        match reader.next() {
+            Ok((len, block)) => {
+                match block {
+                    PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+                        let ts = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+                        packets.push((ts, packet.packet_data().to_vec()));
+                    }
+                    PcapBlockOwned::NG(Block::DecryptionSecrets(secrets)) => {
+                        let lines = &secrets.data[..secrets.secrets_len as usize];
+                        keys += std::str::from_utf8(lines).unwrap();
+                    }
+                    _ => {}
+                }
+                reader.consume(len);
+            }
+            Err(PcapError::Eof) => break,
+            Err(PcapError::Incomplete(_)) => reader.refill().unwrap(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let recorded = Exchanges::load().packets.into_iter();
+    assert_eq!(packets, recorded.map(|packet| (packet.ts.0, packet.bytes)).collect::<Vec<_>>());
+    let mut keys: Vec<_> = keys.lines().collect();
+    keys.sort_unstable();
+    let recorded = std::fs::read_to_string(data("exchanges.keys")).unwrap();
+    let mut recorded: Vec<_> = recorded.lines().collect();
+    recorded.sort_unstable();
+    assert_eq!(keys, recorded);
 }

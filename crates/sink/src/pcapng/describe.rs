@@ -92,11 +92,12 @@ pub(super) fn interface_description(interface: &Interface, out: &mut Vec<u8>) {
     block.text(12, interface.os.as_deref()).end();
 }
 
-/// `delivered` is how many packets of the interface were written.
+/// `delivered` is how many packets of the interface were written, `now` the time of the last.
 pub(super) fn interface_statistics(
     interface: u32,
     counts: &InterfaceCounts,
     delivered: u64,
+    now: Timestamp,
     out: &mut Vec<u8>,
 ) {
     let time = |ts: Timestamp| {
@@ -105,9 +106,8 @@ pub(super) fn interface_statistics(
         value[4..].copy_from_slice(&(ts.0 as u32).to_le_bytes());
         value
     };
-    let end = counts.ended.or(counts.started).unwrap_or_default();
     let mut block = Block::begin(kind::INTERFACE_STATISTICS, out);
-    block.u32(interface).time(end.0);
+    block.u32(interface).time(counts.ended.unwrap_or(now).0);
     let options = [
         (2, counts.started.map(time)),
         (3, counts.ended.map(time)),

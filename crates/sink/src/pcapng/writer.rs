@@ -97,6 +97,8 @@ pub struct Pcapng {
     current: Current,
     keys: Keys,
     comments: Comments,
+    /// The time of the latest packet.
+    latest: Timestamp,
     buffer: Vec<u8>,
     /// Packets in the buffer.
     buffered: u64,
@@ -156,6 +158,7 @@ impl Pcapng {
                 packets: 0,
             },
             comments: Comments::default(),
+            latest: now,
             buffer,
             buffered: 0,
             state: OutputState::Open,
@@ -247,6 +250,7 @@ impl Pcapng {
         block.end();
         self.current.len += (self.buffer.len() - before) as u64;
         self.current.packets += 1;
+        self.latest = self.latest.max(packet.ts);
         self.buffered += 1;
         self.interfaces[number as usize].delivered += 1;
         if self.buffer.len() >= WRITE_AT { self.write_out() } else { Ok(self.state) }
@@ -300,7 +304,7 @@ impl Pcapng {
         self.keys.write_pending(&mut self.buffer);
         for (number, described) in self.interfaces.iter().enumerate() {
             let Described { counts, delivered, .. } = described;
-            interface_statistics(number as u32, counts, *delivered, &mut self.buffer);
+            interface_statistics(number as u32, counts, *delivered, self.latest, &mut self.buffer);
         }
         self.write_out().map(drop)
     }
