@@ -7,6 +7,7 @@ mod child;
 mod database;
 mod doctor;
 mod inspect;
+mod keys;
 mod log;
 mod shell;
 

@@ -110,6 +110,28 @@ impl Queries {
     }
 }
 
+/// Secrets that were seen; together with `duplicate`, `rejected`, `lost` and what an output that
+/// ended did not take, the `written` ones are as many.
+#[derive(Debug, Serialize)]
+pub(crate) struct KeyReport {
+    pub(crate) seen: u64,
+    /// Lines in the key log.
+    pub(crate) written: u64,
+    /// Whose line was there already.
+    pub(crate) duplicate: u64,
+    /// That could not be read, or were none by their looks.
+    pub(crate) rejected: u64,
+    /// For which there was no room.
+    pub(crate) lost: u64,
+}
+
+impl KeyReport {
+    fn line(&self) -> String {
+        let Self { seen, written, duplicate, .. } = self;
+        format!("{seen} keys, {written} written, {duplicate} there already")
+    }
+}
+
 /// The end-of-run balance: what the module's parts saw, and what was lost.
 #[derive(Debug, Serialize)]
 pub(crate) struct Balance {
@@ -119,6 +141,8 @@ pub(crate) struct Balance {
     commands: Option<Commands>,
     #[serde(flatten)]
     queries: Option<Queries>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<KeyReport>,
     lost: Lost,
     /// Records that were written.
     records: u64,
@@ -135,6 +159,7 @@ impl Balance {
             plaintext: None,
             commands: None,
             queries: None,
+            keys: None,
             lost: Lost {
                 events: total.events,
                 bytes: total.bytes,
@@ -165,6 +190,9 @@ impl Balance {
     /// With what was seen of statements.
     pub(crate) fn with_queries(mut self, queries: Queries) -> Self {
         self.queries = Some(queries);
+    /// With what was seen of keys.
+    pub(crate) fn with_keys(mut self, keys: KeyReport) -> Self {
+        self.keys = Some(keys);
         self
     }
 
@@ -179,6 +207,7 @@ impl Balance {
         parts.extend(self.plaintext.as_ref().map(Plaintext::line));
         parts.extend(self.commands.as_ref().map(Commands::line));
         parts.extend(self.queries.as_ref().map(Queries::line));
+        parts.extend(self.keys.as_ref().map(KeyReport::line));
         parts.push(self.lost_line());
         parts.join("; ")
     }

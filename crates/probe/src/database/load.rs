@@ -6,6 +6,7 @@ use crate::attach::Probe;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};
+use crate::intake::Intake;
 use crate::mapping::page_size;
 use crate::memory;
 use crate::object;
@@ -15,6 +16,8 @@ use crate::record::Configuration;
 use crate::tls::load::{MAX_RINGS, ring_buffers, set_ring_count};
 use crate::tls::reader::Reader;
 use crate::tls::shared::Shared;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 macro_rules! compiled {
@@ -82,15 +85,20 @@ impl Capture {
         let object = open.load().map_err(memory::explain)?;
         let rings = ring_buffers(&object, ring_count, ring_size)?;
         let shared = Arc::new(Shared::new(&object, true)?);
-        let queue = Arc::new(Queue::new(options.queue_bytes).map_err(Error::Wait)?);
-        let reader = Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue))?;
+        let queue = Queue::new(options.queue_bytes).map_err(Error::Wait)?;
+        let fds: Vec<OwnedFd> = rings
+            .fds()
+            .map(|fd| fd.try_clone_to_owned())
+            .collect::<io::Result<_>>()
+            .map_err(Error::Wait)?;
+        let intake = Arc::new(Intake::new(rings, queue));
+        let reader = Reader::start(fds, Arc::clone(&shared), Arc::clone(&intake))?;
         priority::take(Rank::Calm);
         let mut capture = Self {
             probes: Vec::new(),
             object,
             reader,
-            queue,
-            rank: Rank::Calm,
+            intake,
             shared,
             assembler: Assembler::new(Clock::new()),
             servers: Vec::new(),

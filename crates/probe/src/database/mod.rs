@@ -13,9 +13,8 @@ mod title;
 use crate::attach::{Probe, close_all};
 use crate::error::Error;
 use crate::features::{Features, Without};
+use crate::intake::Intake;
 use crate::object;
-use crate::priority::{self, Rank};
-use crate::queue::Queue;
 use crate::record::counter;
 use crate::tls::reader::Reader;
 use crate::tls::shared::Shared;
@@ -71,16 +70,15 @@ pub struct Drained {
     pub more: bool,
 }
 
-/// [`Capture::drain`] returns after so many blocks of the queue.
-const BLOCKS: usize = 8;
+/// [`Capture::drain`] returns after so many turns.
+const TURNS: usize = 4;
 
 /// A running capture.
 pub struct Capture {
     probes: Vec<Probe>,
     object: Object,
     reader: Reader,
-    queue: Arc<Queue>,
-    rank: Rank,
+    intake: Arc<Intake>,
     shared: Arc<Shared>,
     assembler: Assembler,
     servers: Vec<Attached>,
@@ -104,30 +102,23 @@ impl Capture {
 
     /// Becomes readable when there is something to [`drain`](Self::drain).
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.queue.filled()
+        self.intake.queue().filled()
     }
 
-    /// Hands out the statements that have ended, in that order, for a bounded time.
+    /// Hands out the statements that have ended, in that order, for a bounded time. To be called by
+    /// the thread that loaded the capture, which is given a share of the CPU that fits what there is
+    /// to do.
     pub fn drain(&mut self, mut handle: impl FnMut(Query)) -> Drained {
-        let Self { queue, assembler, servers, rank, .. } = self;
-        let mut drained = Drained { records: 0, more: true };
-        for _ in 0..BLOCKS {
-            let Some((block, urgent)) = queue.pop() else {
-                drained.more = false;
-                break;
-            };
-            let wanted = if urgent { Rank::Urgent } else { Rank::Calm };
-            if *rank != wanted {
-                *rank = wanted;
-                priority::take(wanted);
+        let Self { intake, assembler, servers, .. } = self;
+        let mut records = 0;
+        for _ in 0..TURNS {
+            let handled = intake.work(|sample| assembler.take(sample, servers, &mut handle));
+            records += handled;
+            if handled == 0 {
+                return Drained { records, more: false };
             }
-            drained.records += block.len();
-            for sample in block.samples() {
-                assembler.take(sample, servers, &mut handle);
-            }
-            queue.recycle(block);
         }
-        drained
+        Drained { records, more: true }
     }
 
     /// To be called when everything is drained: hands out the statements that have not ended.
@@ -179,7 +170,7 @@ impl Capture {
 
     /// True if nothing will come any more after [`detach`](Self::detach).
     pub fn is_drained(&self) -> bool {
-        self.reader.has_stopped() && self.queue.is_empty()
+        self.reader.has_stopped() && self.intake.queue().is_empty()
     }
 }
 
