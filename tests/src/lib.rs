@@ -22,7 +22,9 @@ pub mod peer;
 pub mod process;
 pub mod rights;
 pub mod scratch;
+pub mod shells;
 pub mod stream;
+pub mod terminal;
 pub mod version;
 
 pub use capture::{Capture, Captured};
