@@ -55,20 +55,17 @@ impl Shell {
             command.arg("--library-path").arg(libraries.join(":")).arg(&self.path);
             command
         };
-        match self.name {
-            "bash" => {
-                command.args(["--norc", "--noprofile"]);
-            }
-            _ => {
-                // The modules, the line editor among them, are those of the same suite.
-                let modules = self.folder.join("usr/lib/x86_64-linux-gnu/zsh");
-                let modules = fs::read_dir(modules).ok().and_then(|mut all| all.next());
-                let modules = modules.map_or_else(String::new, |folder| {
-                    format!("module_path=({})\n", folder.unwrap().path().display())
-                });
-                scratch.write(".zshenv", format!("{modules}setopt no_rcs\n"));
-                command.env("ZDOTDIR", scratch.path());
-            }
+        if self.name == "bash" {
+            command.args(["--norc", "--noprofile"]);
+        } else {
+            // The modules, the line editor among them, are those of the same suite.
+            let modules = self.folder.join("usr/lib/x86_64-linux-gnu/zsh");
+            let modules = fs::read_dir(modules).ok().and_then(|mut all| all.next());
+            let modules = modules.map_or_else(String::new, |folder| {
+                format!("module_path=({})\n", folder.unwrap().path().display())
+            });
+            scratch.write(".zshenv", format!("{modules}setopt no_rcs\n"));
+            command.env("ZDOTDIR", scratch.path());
         }
         command.env("TERM", "xterm").env("PS1", "> ").env("PS2", "+ ").env("LC_ALL", "C.UTF-8");
         command.env_remove("PROMPT_COMMAND").env("HISTFILE", "/dev/null");

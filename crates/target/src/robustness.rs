@@ -1,7 +1,10 @@
 //! Hostile files: whatever the bytes, no panic, and an answer in bounded time.
 
 use crate::fixture::Fixture;
-use crate::{Options, Placement, analyze_with, carries_tls, libcrypto_layout, version_string};
+use crate::{
+    Options, Placement, Shell, analyze_shell, analyze_with, carries_tls, is_shell,
+    libcrypto_layout, version_string,
+};
 use iced_x86::code_asm::{CodeAssembler, *};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -35,6 +38,9 @@ fn library() -> Vec<u8> {
         .function("SSL_get_wbio", accessor)
         .function("BIO_get_shutdown", accessor)
         .function("BIO_get_data", accessor)
+        .function("read_command", wrapper)
+        .function("zleentry", wrapper)
+        .function("readline", wrapper)
         .elf()
 }
 
@@ -43,6 +49,10 @@ fn analyse_everything(bytes: &[u8]) {
     let _ = carries_tls(bytes);
     let _ = libcrypto_layout(bytes);
     let _ = version_string(bytes);
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Readline] {
+        let _ = is_shell(bytes, shell);
+        let _ = analyze_shell(bytes, shell);
+    }
     for placement in [Placement::Auto, Placement::Entry] {
         for avoid_uretprobe in [false, true] {
             let _ = analyze_with(bytes, Options { placement, avoid_uretprobe });
