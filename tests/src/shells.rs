@@ -35,25 +35,22 @@ impl Shell {
             folder.display()
         );
         let folder = folder.canonicalize().unwrap();
-        let path = existing(&folder, &["usr/bin", "bin"], name);
+        let path = existing(&folder, &["usr/bin", "bin"], name)
+            .unwrap_or_else(|| panic!("no {name} in {}", folder.display()));
         Self { name, path, folder }
-    }
-
-    /// The host's own.
-    pub fn of_host(name: &'static str) -> Self {
-        Self { name, path: crate::process::program(name), folder: PathBuf::new() }
     }
 
     /// A command that runs it, with nothing of the user's settings.
     pub fn command(&self, scratch: &Scratch) -> Command {
-        let mut command = if self.folder.as_os_str().is_empty() {
-            Command::new(&self.path)
-        } else {
-            let loader = existing(&self.folder, &LIBRARIES, "ld-linux-x86-64.so.2");
-            let libraries = LIBRARIES.map(|name| self.folder.join(name).display().to_string());
-            let mut command = Command::new(loader);
-            command.arg("--library-path").arg(libraries.join(":")).arg(&self.path);
-            command
+        // With its own C library, it is to be started by its own loader.
+        let mut command = match existing(&self.folder, &LIBRARIES, "ld-linux-x86-64.so.2") {
+            Some(loader) => {
+                let libraries = LIBRARIES.map(|name| self.folder.join(name).display().to_string());
+                let mut command = Command::new(loader);
+                command.arg("--library-path").arg(libraries.join(":")).arg(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
         };
         if self.name == "bash" {
             command.args(["--norc", "--noprofile"]);
@@ -106,11 +103,8 @@ pub fn capture(scratch: &Scratch, arguments: &[&str]) -> Capture {
     Capture::start(&mut command, stdout, summary)
 }
 
-fn existing(folder: &Path, places: &[&str], name: &str) -> PathBuf {
-    let mut paths = places.iter().map(|place| folder.join(place).join(name));
-    // What is found by a link may be elsewhere in the unpacked tree than the link says.
-    let path = paths.find(|path| path.exists());
-    path.unwrap_or_else(|| panic!("no {name} in {}", folder.display()))
+fn existing(folder: &Path, places: &[&str], name: &str) -> Option<PathBuf> {
+    places.iter().map(|place| folder.join(place).join(name)).find(|path| path.exists())
 }
 
 /// A line of kind `command`.

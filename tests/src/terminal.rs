@@ -109,6 +109,20 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Interrupts the program while it waits for keys.
+    ///
+    /// An interrupt just before that hangs bash with libreadline 8.2 until the next key, with or
+    /// without a capture. That a program waits is no event; so its state is looked at.
+    pub fn interrupt(&mut self) {
+        let stat = format!("/proc/{}/stat", self.pid());
+        let end = Instant::now() + LIMIT;
+        while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+            assert!(Instant::now() < end, "{}: it never waits", self.name);
+            thread::yield_now();
+        }
+        self.keys(INTERRUPT);
+    }
+
     /// Types a line, and Enter.
     pub fn enter(&mut self, line: &str) {
         self.keys(line);

@@ -6,13 +6,19 @@ mod matrix;
 
 use target::{Lines, Shell, analyze_shell, is_shell};
 
-const SUITES: [(&str, &str); 4] =
-    [("bullseye", "5.1"), ("bookworm", "5.2"), ("trixie", "5.2"), ("sid", "5.3")];
+/// Where the shells are from, and the version of bash there.
+const SUITES: [(&str, &str); 5] = [
+    ("bullseye", "5.1"),
+    ("bookworm", "5.2"),
+    ("trixie", "5.2"),
+    ("sid", "5.3"),
+    ("readline", "5.2"),
+];
 
 fn shell(suite: &str, name: &str) -> Option<Vec<u8>> {
     let folder = matrix::folder(&format!("{suite}-shells"))?;
     let places = ["usr/bin", "bin"].map(|place| folder.join(place));
-    let place = places.iter().find(|place| place.join(name).exists()).unwrap();
+    let place = places.iter().find(|place| place.join(name).exists())?;
     Some(matrix::file(place, name))
 }
 

@@ -36,11 +36,13 @@ fn work(shell: &Shell, terminal: &mut Terminal) -> Vec<Expected> {
     // Not commands: nothing, blanks, a line that is given up, and one given up half way.
     terminal.run("");
     terminal.run("   ");
-    terminal.keys(&format!("echo never run {marker}"));
-    terminal.keys(INTERRUPT);
+    let given_up = Payload::marker();
+    terminal.keys(&format!("echo never run {given_up}"));
+    terminal.wait_for(&given_up);
+    terminal.interrupt();
     terminal.wait_for_prompt();
     terminal.run("for never in run");
-    terminal.keys(INTERRUPT);
+    terminal.interrupt();
     terminal.wait_for_prompt();
 
     // Several lines.
@@ -151,7 +153,8 @@ macro_rules! sessions {
     };
 }
 
+// `readline` is a bash that is linked with libreadline.
 sessions! {
-    bash in bullseye, bookworm, trixie, sid;
+    bash in bullseye, bookworm, trixie, sid, readline;
     zsh in bullseye, bookworm, trixie, sid;
 }

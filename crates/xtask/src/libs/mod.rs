@@ -4,6 +4,7 @@ mod command;
 mod debian;
 mod npm;
 mod openssl;
+mod shell;
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -17,10 +18,12 @@ enum Source {
     Npm { package: &'static str, version: &'static str },
     /// Built from the sources in a release series of the crate `openssl-src`.
     OpenSsl { series: &'static str, flags: &'static [&'static str] },
+    /// bash, built with libreadline from the sources in Debian's archive.
+    Bash { version: &'static str, sha256: &'static str },
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 21] = [
+const LIBRARIES: [(&str, Source); 22] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -32,6 +35,13 @@ const LIBRARIES: [(&str, Source); 21] = [
     ("bookworm-shells", debian("bookworm", "amd64", &SHELLS)),
     ("trixie-shells", debian("trixie", "amd64", &SHELLS)),
     ("sid-shells", debian("sid", "amd64", &SHELLS)),
+    (
+        "readline-shells",
+        Source::Bash {
+            version: "5.2.37",
+            sha256: "370704c9c859f4060b7df19055e43bb9b5fa09d887699cf6ba87885c5485d36a",
+        },
+    ),
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
@@ -122,6 +132,7 @@ fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
         }
         Source::Npm { package, version } => npm::fetch(&partial, package, version)?,
         Source::OpenSsl { series, flags } => openssl::build(&partial, series, flags)?,
+        Source::Bash { version, sha256 } => shell::build(&partial, version, sha256)?,
     };
     fs::write(partial.join(COMPLETE), &origin)?;
     if folder.exists() {
