@@ -12,8 +12,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
-use crate::analysis::{self, Planned, Wanted};
-use crate::{database, log, shell};
+use target::{Exit, KeySource, Lines, Placement, Shell};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -37,8 +36,27 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let mut found = 0;
     let mut text = String::new();
     for candidate in candidates {
-use crate::analysis::{self, Planned, Wanted};
-use crate::{database, log, shell};
+        if let Some(kind) = database::kind(&candidate) {
+            found += 1;
+            let options = target::ServerOptions::default();
+            let planned = database::plan(candidate, kind, &options)?;
+            text += &server::describe(&planned, config.format)?;
+            continue;
+        }
+        if let Some(kind) = shell::kind(&candidate) {
+            found += 1;
+            let planned = shell::plan(candidate, kind)?;
+            match config.format {
+                Format::Json => {
+                    text += &serde_json::to_string(&shell_report(&planned))?;
+                    text.push('\n');
+                }
+                Format::Text => describe_shell(&planned, &mut text)?,
+            }
+            continue;
+        }
+        let wanted = Wanted { placement: Placement::Auto, text: true, keys: true, version: None };
+        match analysis::plan(candidate, &wanted) {
             Ok(planned) => {
                 found += 1;
                 match config.format {

@@ -4,8 +4,9 @@ use crate::fixture::Fixture;
 use crate::keys::LABELS;
 use crate::keys::tests::logging_library;
 use crate::{
-    Options, Placement, analyze_with, carries_tls, keys, keys_for_version, libcrypto_layout,
-    version_string,
+    Options, Placement, ServerOptions, Shell, analyze_shell, analyze_with, carries_mysqld,
+    carries_postgres, carries_tls, is_shell, keys, keys_for_version, libcrypto_layout, plan_mysqld,
+    plan_postgres, version_string,
 };
 use iced_x86::code_asm::{CodeAssembler, *};
 use proptest::collection::vec;
@@ -40,6 +41,14 @@ fn library() -> Vec<u8> {
         .function("SSL_get_wbio", accessor)
         .function("BIO_get_shutdown", accessor)
         .function("BIO_get_data", accessor)
+        .function("read_command", wrapper)
+        .function("zleentry", wrapper)
+        .function("readline", wrapper)
+        .function("_Z16dispatch_commandP3THDPK8COM_DATA19enum_server_command", wrapper)
+        .function("thd_get_thread_id", accessor)
+        .function("thd_query_string", wrapper)
+        .function("pgstat_report_activity", wrapper)
+        .function("PostgresMain", wrapper)
         .elf()
 }
 
@@ -57,6 +66,13 @@ fn analyse_everything(bytes: &[u8]) {
     let _ = version_string(bytes);
     let _ = keys(bytes);
     let _ = keys_for_version(bytes, "openssl 1.0.2u");
+    let _ = (carries_mysqld(bytes), carries_postgres(bytes));
+    let _ = plan_mysqld(bytes, &ServerOptions::default());
+    let _ = plan_postgres(bytes, &ServerOptions::default());
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Readline] {
+        let _ = is_shell(bytes, shell);
+        let _ = analyze_shell(bytes, shell);
+    }
     for placement in [Placement::Auto, Placement::Entry] {
         for avoid_uretprobe in [false, true] {
             // The search is the same wherever the probes go.

@@ -190,6 +190,9 @@ impl Balance {
     /// With what was seen of statements.
     pub(crate) fn with_queries(mut self, queries: Queries) -> Self {
         self.queries = Some(queries);
+        self
+    }
+
     /// With what was seen of keys.
     pub(crate) fn with_keys(mut self, keys: KeyReport) -> Self {
         self.keys = Some(keys);

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use cli::Format;
 use event::{Command, Query, Record};
 use flow::Emit;
-use sink::{Har, Output, OutputState};
+use sink::{Har, Output, OutputError, OutputState};
 use std::io::IsTerminal as _;
 use std::path::Path;
 

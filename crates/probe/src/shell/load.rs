@@ -75,6 +75,7 @@ impl Capture {
         let mut capture = Self {
             probes: Vec::new(),
             object,
+            gauges: rings.gauges(),
             rings,
             readable,
             assembler: Assembler::new(Clock::new(), use_btf),

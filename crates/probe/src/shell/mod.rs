@@ -15,7 +15,7 @@ pub use attach::{Lines, Place, Shell, Variables};
 
 use crate::Error;
 use crate::features::{Features, Without};
-use crate::ring::Rings;
+use crate::ring::{Gauges, Rings};
 use assemble::{Assembler, File};
 use event::{Command, LossTable};
 use libbpf_rs::{Link, MapCore, MapFlags, Object};
@@ -73,6 +73,7 @@ pub struct Capture {
     probes: Vec<Probe>,
     object: Object,
     rings: Rings,
+    gauges: Gauges,
     /// Readable when the ring is: the ring's own descriptor cannot be borrowed while it is read.
     readable: OwnedFd,
     assembler: Assembler,
@@ -106,7 +107,7 @@ impl Capture {
 
     /// Hands out the commands that have ended, in that order, for a bounded time.
     pub fn drain(&mut self, mut handle: impl FnMut(Command)) -> Drained {
-        let Self { rings, assembler, files, .. } = self;
+        let Self { rings, gauges, assembler, files, .. } = self;
         // All records are in one ring: it is their order.
         let records = rings.drain(
             BUDGET,
@@ -115,12 +116,12 @@ impl Capture {
                 assembler.take(sample, files, &mut handle);
             },
         );
-        Drained { records, more: records > 0 && !rings.is_empty() }
+        Drained { records, more: records > 0 && !gauges.are_empty() }
     }
 
     /// True if nothing will come any more after [`detach`](Self::detach).
     pub fn is_drained(&self) -> bool {
-        self.probes.is_empty() && self.rings.is_empty()
+        self.probes.is_empty() && self.gauges.are_empty()
     }
 
     /// To be called when everything is drained: hands out the commands that have not ended.

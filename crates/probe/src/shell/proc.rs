@@ -21,8 +21,8 @@ pub(super) fn complete(start: &mut Start) {
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .filter(|uid| *uid != u32::MAX);
-    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { return };
-    if let Some((ppid, tty)) = parent_and_tty(&stat) {
+    let Ok(fields) = fs::read(format!("/proc/{pid}/stat")) else { return };
+    if let Some((ppid, tty)) = parent_and_tty(&fields) {
         start.ppid = Some(ppid);
         start.tty = tty;
     }

@@ -166,7 +166,7 @@ static __always_inline void end_command(struct shell *shell, __u32 ending, __u64
 	struct {
 		struct shell_record head;
 		struct shell_end body;
-	} *record;
+	} * record;
 
 	shell->open = 0;
 	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
@@ -190,7 +190,7 @@ static __always_inline void start_command(struct shell *shell, __u32 file, __u64
 	struct {
 		struct shell_record head;
 		struct shell_start body;
-	} *record;
+	} * record;
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 
 	/* Unique: no CPU makes two within a nanosecond. */

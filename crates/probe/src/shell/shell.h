@@ -42,7 +42,7 @@ struct shell_start {
 	__u32 tty_major;
 	__u32 tty_minor;
 	char comm[16];
-	__u32 path_len;	 /* 0: not known */
+	__u32 path_len; /* 0: not known */
 	__u32 reserved;
 	/* The working directory's components, last first, each with its NUL. */
 	char path[SHELL_PATH + SHELL_NAME];

@@ -136,8 +136,8 @@ static __always_inline void describe_task(struct shell_start *start)
 		start->login_uid = BPF_CORE_READ(task, loginuid.val);
 	if (tty) {
 		start->tty_major = BPF_CORE_READ(tty, driver, major);
-		start->tty_minor = BPF_CORE_READ(tty, driver, minor_start) +
-				   BPF_CORE_READ(tty, index);
+		start->tty_minor =
+		    BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
 	}
 	working_directory(start, BPF_CORE_READ(task, fs));
 }

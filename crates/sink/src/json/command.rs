@@ -33,12 +33,11 @@ pub(super) fn command(line: &mut Line<'_>, command: &Command) {
 }
 
 pub(super) fn optional_number(line: &mut Line<'_>, key: &str, value: Option<impl itoa::Integer>) {
-    match value {
-        Some(value) => line.number(key, value),
-        None => {
-            line.raw(key);
-            line.raw("null");
-        }
+    if let Some(value) = value {
+        line.number(key, value);
+    } else {
+        line.raw(key);
+        line.raw("null");
     }
 }
 

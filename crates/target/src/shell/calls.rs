@@ -2,8 +2,9 @@
 //!
 //! Local functions have no symbols in a stripped file, so the code is decoded from each exported
 //! function to the next. Compilers put no data between x86-64 functions, only padding that decodes;
-//! where something does not, nothing is believed up to the next symbol. AArch64 instructions lie on
-//! a grid.
+//! where something does not, nothing is looked at up to the next symbol. What makes a call one of the
+//! function are the opcode and the exact distance to it, 5 bytes, which no other instruction or data
+//! has by accident. AArch64 instructions lie on a grid.
 
 use crate::Machine;
 use crate::Site;
@@ -51,8 +52,6 @@ fn x86_calls(image: &Image<'_>, name: &str, local: Option<u64>) -> Vec<Found> {
         let mut block = Block::default();
         for instruction in Decoder::with_ip(64, &code[..size], *start, DecoderOptions::NONE) {
             if instruction.is_invalid() {
-                // What was decoded before may have been out of step already.
-                block.found.clear();
                 break;
             }
             if is_call_of(image, &instruction, name, local) {

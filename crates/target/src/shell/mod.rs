@@ -161,21 +161,17 @@ fn lines(image: &Image<'_>, names: &Names, kept: Option<u64>) -> Result<(Lines, 
     let reader = names.reader;
     let all = if names.shell == Shell::Readline { Vec::new() } else { calls(image, reader) };
     let count = all.len();
-    let (found, why) = match names.shell {
-        Shell::Bash => {
-            let (stored, rest): (Vec<Found>, Vec<Found>) =
-                all.into_iter().partition(|found| kept.is_some_and(|at| stores(image, found, at)));
-            if stored.is_empty() {
-                (rest, format!("every call of {reader}"))
-            } else {
-                let why = format!("of {count} calls of {reader}, what {BASH_LINE} is set from");
-                (stored, why)
-            }
+    let (found, why) = if names.shell == Shell::Bash {
+        let (stored, rest): (Vec<Found>, Vec<Found>) =
+            all.into_iter().partition(|found| kept.is_some_and(|at| stores(image, found, at)));
+        if stored.is_empty() {
+            (rest, format!("every call of {reader}"))
+        } else {
+            (stored, format!("of {count} calls of {reader}, what {BASH_LINE} is set from"))
         }
-        _ => {
-            let found = all.into_iter().filter(reads_command).collect();
-            (found, format!("of {count} calls of {reader}, what asks for a command line"))
-        }
+    } else {
+        let found = all.into_iter().filter(reads_command).collect();
+        (found, format!("of {count} calls of {reader}, what asks for a command line"))
     };
     let calls: Vec<Call> = found
         .iter()

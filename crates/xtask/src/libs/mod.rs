@@ -8,6 +8,7 @@ mod debian;
 mod npm;
 mod openssl;
 mod pypi;
+mod shell;
 
 use anyhow::{Context, Result, bail};
 use std::fs;
