@@ -1,7 +1,6 @@
 //! Puts the programs and maps into the kernel.
 
 use super::decode::Decoder;
-use super::reader::Reader;
 use super::shared::Shared;
 use super::{Capture, Options, Probe};
 use crate::clock::Clock;
@@ -11,7 +10,8 @@ use crate::mapping::page_size;
 use crate::memory;
 use crate::priority::{self, Rank};
 use crate::queue::Queue;
-use crate::record::Configuration;
+use crate::reader::Reader;
+use crate::record::{self, Configuration};
 use crate::ring::{BpfRing, Buffer, PerfRing, Rings};
 use libbpf_rs::{
     Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
@@ -44,7 +44,7 @@ fn object(btf: bool, features: Features) -> &'static [u8] {
 const UPROBES: [&str; 4] = ["tls_entry", "tls_exit", "tls_end", "tls_set_fd"];
 
 /// More rings than this do not help: each is drained by the one reader.
-const MAX_RINGS: usize = 16;
+pub(crate) const MAX_RINGS: usize = 16;
 
 impl Capture {
     /// Loads the programs and attaches those that need no library.
@@ -88,7 +88,7 @@ impl Capture {
         };
         let shared = Arc::new(Shared::new(&object, features.ring_buffer)?);
         let queue = Arc::new(Queue::new(options.queue_bytes).map_err(Error::Wait)?);
-        let reader = Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue))?;
+        let reader = Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue), record::used)?;
         priority::take(Rank::Calm);
         let connections = object
             .maps()
@@ -211,7 +211,7 @@ fn configure(
     Ok(())
 }
 
-fn ring_buffers(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
+pub(crate) fn ring_buffers(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
     let outer = object.maps().find(|map| map.name() == "rings").ok_or(Error::Missing("rings"))?;
     let failed = |source| Error::Ring { size, source };
     let mut buffers = Vec::with_capacity(count);

@@ -4,7 +4,6 @@
 //! threads, because whatever comes while it waits for its turn may be lost. The work that takes
 //! time is done elsewhere.
 
-use super::shared::Shared;
 use crate::error::Error;
 use crate::priority::{self, Rank};
 use crate::queue::{self, Block, Queue};
@@ -24,23 +23,33 @@ const NAP: Duration = Duration::from_millis(2);
 /// a CPU with weaker ordering than the protocol was proved for.
 const DOZE: Duration = Duration::from_secs(5);
 
+/// The memory in which the programs look whether a record is to wake the reader.
+pub(crate) trait Sleeper: Send + Sync + 'static {
+    /// 1: the next record wakes the reader.
+    fn set_asleep(&self, value: u32);
+}
+
+/// The part of a sample that is worth keeping.
+pub(crate) type Used = fn(&[u8]) -> &[u8];
+
 /// The running thread; stopped on drop.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Reader {
     /// Starts to move samples from `rings` to `queue`.
-    pub(super) fn start(
+    pub(crate) fn start(
         rings: Rings,
-        shared: Arc<Shared>,
+        shared: Arc<impl Sleeper>,
         queue: Arc<Queue>,
+        used: Used,
     ) -> Result<Self, Error> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| Error::Wait(error.into()))?;
         let epoll = epoll(&rings, &queue, &stop).map_err(|error| Error::Wait(error.into()))?;
         let mut work =
-            Work { rings, shared, queue, epoll, block: Block::default(), stopping: false };
+            Work { rings, shared, queue, used, epoll, block: Block::default(), stopping: false };
         let thread = std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || work.run())
@@ -50,12 +59,12 @@ impl Reader {
 
     /// Moves what is left in the rings, and ends the thread. For this to end, the queue must be
     /// emptied meanwhile: see [`Reader::has_stopped`].
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         queue::ring(&self.stop);
     }
 
     /// True if everything has been moved after [`Reader::stop`].
-    pub(super) fn has_stopped(&self) -> bool {
+    pub(crate) fn has_stopped(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
@@ -88,16 +97,17 @@ fn epoll(rings: &Rings, queue: &Queue, stop: &OwnedFd) -> rustix::io::Result<Own
     Ok(epoll)
 }
 
-struct Work {
+struct Work<S> {
     rings: Rings,
-    shared: Arc<Shared>,
+    shared: Arc<S>,
     queue: Arc<Queue>,
+    used: Used,
     epoll: OwnedFd,
     block: Block,
     stopping: bool,
 }
 
-impl Work {
+impl<S: Sleeper> Work<S> {
     fn run(&mut self) {
         priority::take(Rank::Reader);
         loop {
@@ -124,8 +134,8 @@ impl Work {
         const STEP: usize = 256 << 10;
         let mut moved = 0;
         loop {
-            let Self { rings, block, .. } = self;
-            let step = rings.drain(STEP, record::time, |sample| block.push(record::used(sample)));
+            let Self { rings, block, used, .. } = self;
+            let step = rings.drain(STEP, record::time, |sample| block.push(used(sample)));
             moved += step;
             if !self.block.is_empty() && (self.block.is_full() || step == 0) {
                 match self.queue.push(std::mem::take(&mut self.block)) {
