@@ -58,7 +58,8 @@ struct fragment_key {
 	__be32 id;
 	__u8 family;
 	__u8 protocol;
-	__u16 interface; /* number */
+	__u8 interface; /* number */
+	__u8 incoming;	/* whose this is about: the receiver */
 };
 
 struct headers {

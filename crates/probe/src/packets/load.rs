@@ -42,9 +42,10 @@ const SNAPLEN: std::ops::RangeInclusive<u32> = 20..=262_144;
 const SEND: u32 = 0;
 const RECV: u32 = 1;
 
-/// The sides of an interface that are captured. What leaves the loopback interface is what enters it.
+/// The sides of an interface that are captured. What leaves the loopback interface is what enters it, and
+/// there it has its final form.
 fn sides(interface: &Interface) -> &'static [Side] {
-    if interface.loopback { &[Side::Egress] } else { &[Side::Ingress, Side::Egress] }
+    if interface.loopback { &[Side::Ingress] } else { &[Side::Ingress, Side::Egress] }
 }
 
 impl Packets {
@@ -165,15 +166,14 @@ impl Packets {
             PacketError::Kernel("a mounted cgroup2 file system (mount -t cgroup2 none DIRECTORY)");
         let root = sockets::cgroup_root().ok_or(WITHOUT)?;
         let cgroup = File::open(&root).map_err(|_| WITHOUT)?;
-        let link = self
-            .program("packets_socket")?
-            .attach_cgroup(cgroup.as_raw_fd())
-            .map_err(|source| Error::Attach {
-                what: "packets_socket".to_owned(),
+        for program in ["packets_socket", "packets_accepted"] {
+            let link = self.program(program)?.attach_cgroup(cgroup.as_raw_fd());
+            self.links.push(link.map_err(|source| Error::Attach {
+                what: program.to_owned(),
                 path: root.display().to_string(),
                 source,
-            })?;
-        self.links.push(link);
+            })?);
+        }
         Ok(())
     }
 

@@ -4,7 +4,8 @@
  *
  * An owner is kept in the socket's own storage, from which it is read for each packet, and in a table
  * by cookie: for sockets that are older than we, for those in TIME_WAIT, which have no storage, and for
- * accepted ones until a process uses them.
+ * accepted ones until a process uses them (their storage is out of reach of the programs that see
+ * that).
  */
 #ifndef ECAPTURE_OWNER_H
 #define ECAPTURE_OWNER_H
@@ -100,6 +101,31 @@ int packets_socket(struct bpf_sock *socket)
 	return 1;
 }
 
+/* A connection was accepted: it is its listener's until a process uses it. Not per packet. */
+SEC("sockops")
+int packets_accepted(struct bpf_sock_ops *ops)
+{
+	struct owner fresh = {}, *kept;
+	struct bpf_sock *sk;
+	__u64 cookie;
+
+	if (ops->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		return 1;
+	cookie = bpf_get_socket_cookie(ops);
+	sk = ops->sk;
+	if (!sk)
+		return 1;
+	kept = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!kept)
+		return 1;
+	kept->cookie = cookie;
+	kept->settled = 0;
+	kept->published = 1;
+	fresh = *kept;
+	bpf_map_update_elem(&owners, &cookie, &fresh, BPF_NOEXIST);
+	return 1;
+}
+
 #ifndef WITHOUT_BTF
 /* A process uses a socket: an accepted one is its from now on. */
 static __always_inline int use(struct sock *sk)
@@ -187,54 +213,49 @@ static __always_inline __u64 cookie_of(struct bpf_sock *sk)
 #endif
 }
 
-/* `kept` is in the storage of the socket with this cookie (`own`) or of its listener. */
-static __always_inline struct owner *settle(struct owner *kept, __u64 cookie, bool own)
+/* What is kept in a socket's storage, or belongs there. `cookie` may be 0. */
+static __always_inline struct owner *owner_in(struct bpf_sock *full, __u64 cookie)
 {
-	struct owner *known;
+	struct owner *kept = bpf_sk_storage_get(&sockets, full, 0, 0), *known;
 
-	if (!cookie)
-		return kept;
-	if (kept->cookie == cookie) {
-		if (!kept->published) {
-			kept->published = 1;
-			bpf_map_update_elem(&owners, &cookie, kept, BPF_ANY);
-		}
-		return kept;
-	}
-	known = bpf_map_lookup_elem(&owners, &cookie);
-	if (known) {
-		if (known->settled && own)
-			*kept = *known;
+	if (!kept) {
+		if (!cookie)
+			cookie = cookie_of(full);
+		if (!cookie)
+			return 0;
+		known = bpf_map_lookup_elem(&owners, &cookie);
+		if (known)
+			bpf_sk_storage_get(&sockets, full, known, BPF_SK_STORAGE_GET_F_CREATE);
 		return known;
 	}
-
-	struct owner inherited = *kept;
-
-	inherited.cookie = cookie;
-	inherited.settled = 0;
-	inherited.published = 1;
-	bpf_map_update_elem(&owners, &cookie, &inherited, BPF_ANY);
+	cookie = kept->cookie;
+	if (!kept->settled) {
+		known = bpf_map_lookup_elem(&owners, &cookie);
+		if (known && known->settled)
+			*kept = *known;
+	} else if (!kept->published) {
+		kept->published = 1;
+		bpf_map_update_elem(&owners, &cookie, kept, BPF_ANY);
+	}
 	return kept;
 }
 
-/* The owner of a socket of any kind and in any state, if it is known. */
+/* The owner of a socket of any kind and in any state, if it is known. `cookie` may be 0. */
 static __always_inline struct owner *owner_of(struct bpf_sock *sk, __u32 state, __u64 cookie)
 {
-	bool own = state != TCP_NEW_SYN_RECV;
-	struct bpf_sock *full = bpf_sk_fullsock(sk); /* of a connection request: the listener */
-	struct owner *owner;
+	struct bpf_sock *full;
 
-	if (full) {
-		owner = bpf_sk_storage_get(&sockets, full, 0, 0);
-		if (owner)
-			return settle(owner, cookie, own);
+	if (state == TCP_NEW_SYN_RECV) {
+		full = bpf_get_listener_sock(sk);
+		return full ? owner_in(full, 0) : 0;
 	}
+	full = bpf_sk_fullsock(sk);
+	if (full)
+		return owner_in(full, cookie);
+	/* In TIME_WAIT. */
 	if (!cookie)
-		return 0;
-	owner = bpf_map_lookup_elem(&owners, &cookie);
-	if (owner && full && own)
-		bpf_sk_storage_get(&sockets, full, owner, BPF_SK_STORAGE_GET_F_CREATE);
-	return owner;
+		cookie = cookie_of(sk);
+	return cookie ? bpf_map_lookup_elem(&owners, &cookie) : 0;
 }
 
 /*
@@ -270,18 +291,22 @@ static __always_inline bool any_address(struct bpf_sock *full)
 
 static __always_inline struct owner *owner_of_found(struct __sk_buff *skb, struct bpf_sock *sk,
 						    __u32 state, const struct headers *headers,
+						    const struct interface *interface,
 						    bool incoming)
 {
-	struct bpf_sock *full = bpf_sk_fullsock(sk);
+	/* Both ends of what crosses the loopback interface are here. */
+	if (!interface->loopback && state != TCP_NEW_SYN_RECV) {
+		struct bpf_sock *full = bpf_sk_fullsock(sk);
 
-	if (full && state != TCP_NEW_SYN_RECV && any_address(full)) {
-		/* What others send may leave through here, from the port that one of ours has. */
-		if (!incoming)
-			return 0;
-		if (is_forwarded(skb, headers))
-			return 0;
+		if (full && any_address(full)) {
+			/* What others send may leave from the port that one of ours has. */
+			if (!incoming)
+				return 0;
+			if (is_forwarded(skb, headers))
+				return 0;
+		}
 	}
-	return owner_of(sk, state, cookie_of(sk));
+	return owner_of(sk, state, 0);
 }
 
 /* Turns the headers into what the lookups want: the remote end, then the local one. */
@@ -313,7 +338,7 @@ static __always_inline __u32 tuple_of(const struct headers *headers, bool incomi
 }
 
 static __always_inline struct owner *look_up(struct __sk_buff *skb, const struct headers *headers,
-					     bool incoming)
+					     const struct interface *interface, bool incoming)
 {
 	struct bpf_sock_tuple tuple;
 	__u32 size = tuple_of(headers, incoming, false, &tuple);
@@ -332,62 +357,56 @@ static __always_inline struct owner *look_up(struct __sk_buff *skb, const struct
 		if (!sk)
 			return 0;
 	}
-	owner = owner_of_found(skb, sk, state, headers, incoming);
+	owner = owner_of_found(skb, sk, state, headers, interface, incoming);
 	bpf_sk_release(sk);
 	return owner;
 }
 
-static __always_inline struct owner *owner_by_headers(struct __sk_buff *skb, bool raw,
-						      bool incoming)
+/* By the local end that the headers name. */
+static __always_inline struct owner *
+owner_by_headers(struct __sk_buff *skb, const struct headers *headers,
+		 const struct interface *interface, bool incoming)
 {
-	struct headers headers = {};
+	struct fragment_key key = {};
 	struct owner *owner;
 
-	if (!read_headers(skb, raw, &headers))
-		return 0;
-	if (!headers.fragmented)
-		return look_up(skb, &headers, incoming);
-
-	struct fragment_key key = {
-	    .id = headers.id,
-	    .family = headers.family,
-	    .protocol = headers.later && headers.family == AF_INET6 ? 0 : headers.protocol,
-	    .interface = skb->ifindex,
-	};
-
-	/* The protocol comes after the fragment header only in the first one. */
-	if (headers.family == AF_INET6)
-		key.protocol = 0;
-	__builtin_memcpy(key.source, headers.source, sizeof(key.source));
-	__builtin_memcpy(key.destination, headers.destination, sizeof(key.destination));
-	if (headers.later)
+	if (!headers->fragmented)
+		return look_up(skb, headers, interface, incoming);
+	key.id = headers->id;
+	key.family = headers->family;
+	/* IPv6 tells it in the first fragment only. */
+	key.protocol = headers->family == AF_INET ? headers->protocol : 0;
+	key.interface = interface->number;
+	key.incoming = incoming;
+	__builtin_memcpy(key.source, headers->source, sizeof(key.source));
+	__builtin_memcpy(key.destination, headers->destination, sizeof(key.destination));
+	if (headers->later)
 		return bpf_map_lookup_elem(&fragments, &key);
-	owner = look_up(skb, &headers, incoming);
+	owner = look_up(skb, headers, interface, incoming);
 	if (owner)
 		bpf_map_update_elem(&fragments, &key, owner, BPF_ANY);
 	return owner;
 }
 
 /*
- * A socket of which nothing is known though it has a process: it was accepted, from a listener that is
- * older than we, or was made where sockets could not be listed. Until a process uses it, it is its
- * listener's.
+ * A socket of which nothing is known though somebody sends with it: it was accepted from a listener of
+ * which no packet was seen, or was made where sockets are not listed. Until a process uses it, it is
+ * its listener's, if there is one.
  */
 static __always_inline void adopt(struct __sk_buff *skb, struct bpf_sock *full, __u64 cookie,
-				  bool raw)
+				  const struct headers *headers)
 {
 	struct owner inherited = {}, *owner;
-	struct headers headers = {};
 	struct bpf_sock_tuple tuple;
 	struct bpf_sock *listener;
 	__u32 size;
 
-	if (full->protocol == IPPROTO_TCP && full->state != TCP_SYN_SENT &&
-	    read_headers(skb, raw, &headers) && headers.protocol == IPPROTO_TCP) {
-		size = tuple_of(&headers, false, true, &tuple);
+	if (full->protocol == IPPROTO_TCP && full->state != TCP_SYN_SENT && !headers->later &&
+	    headers->protocol == IPPROTO_TCP) {
+		size = tuple_of(headers, false, true, &tuple);
 		listener = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 		if (listener) {
-			owner = owner_of(listener, listener->state, cookie_of(listener));
+			owner = owner_of(listener, listener->state, 0);
 			bpf_sk_release(listener);
 			if (owner)
 				inherited = *owner;
@@ -400,31 +419,61 @@ static __always_inline void adopt(struct __sk_buff *skb, struct bpf_sock *full, 
 }
 
 /* The owner of a packet on its way out; 0 if there is none. */
-static __always_inline struct owner *owner_of_outgoing(struct __sk_buff *skb, bool raw)
+static __always_inline struct owner *owner_of_outgoing(struct __sk_buff *skb,
+						       const struct interface *interface)
 {
 	struct bpf_sock *sk = skb->sk, *full;
+	struct headers headers = {};
 	struct owner *owner;
-	__u64 cookie;
+	__u64 cookie = 0;
+	bool known;
 
 	if (sk) {
 		cookie = bpf_get_socket_cookie(skb);
 		owner = owner_of(sk, sk->state, cookie);
 		if (owner)
 			return owner;
+	}
+	known = read_headers(skb, interface->raw, &headers);
+	if (sk) {
 		full = bpf_sk_fullsock(sk);
 		/* The kernel answers through raw sockets of its own for those in TIME_WAIT. */
 		if (full && full->type != SOCK_RAW) {
-			adopt(skb, full, cookie, raw);
+			if (known)
+				adopt(skb, full, cookie, &headers);
 			return bpf_map_lookup_elem(&owners, &cookie);
 		}
 	}
-	return owner_by_headers(skb, raw, false);
+	return known ? owner_by_headers(skb, &headers, interface, false) : 0;
 }
 
-/* The owner of a packet on its way in; 0 if there is none. */
-static __always_inline struct owner *owner_of_incoming(struct __sk_buff *skb, bool raw)
+static __always_inline bool is_taken(const struct owner *owner)
 {
-	return owner_by_headers(skb, raw, true);
+	return owner && (!configuration.filter || owner->wanted);
+}
+
+/*
+ * The owner of a packet on its way in; 0 if there is none. `*sent` if it is the sender: both ends of
+ * what crosses the loopback interface are here.
+ */
+static __always_inline struct owner *
+owner_of_incoming(struct __sk_buff *skb, const struct interface *interface, bool *sent)
+{
+	struct headers headers = {};
+	struct owner *owner, *sender;
+
+	if (!read_headers(skb, interface->raw, &headers))
+		return 0;
+	owner = owner_by_headers(skb, &headers, interface, true);
+	if (!interface->loopback)
+		return owner;
+	if (is_taken(owner) && owner->pid)
+		return owner;
+	sender = owner_by_headers(skb, &headers, interface, false);
+	if (!is_taken(sender))
+		return owner;
+	*sent = true;
+	return sender;
 }
 
 #endif

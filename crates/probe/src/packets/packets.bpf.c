@@ -7,12 +7,13 @@
  * TC_ACT_UNSPEC (TCX_NEXT): whatever else is to happen to the packet happens.
  *
  * Who owns a packet is recorded with its socket when the socket is made (packets_socket), is handed on
- * to the sockets that a listener accepts (BPF_F_CLONE), and is corrected for those when a process first
- * uses one (packets_sent, packets_received). User space tells the owners of older sockets by their
+ * to the sockets that a listener accepts (BPF_F_CLONE, packets_accepted), and is corrected for those
+ * when a process first uses one (packets_sent, packets_received). User space tells the owners of older sockets by their
  * cookies. From a packet to its socket: outgoing ones know it; for the others it is looked up.
  *
- * A packet that crosses the loopback interface is seen once, where it leaves: there its sender is
- * known without a search.
+ * A packet that crosses the loopback interface is seen once, where it comes in: there it has the size in
+ * which it crosses (what leaves may be segmented after the TC hook, and then has no valid length), as
+ * in other captures. It is its receiver's, or its sender's if only that one is known or wanted.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -142,27 +143,20 @@ static __always_inline void capture(struct __sk_buff *skb, bool egress)
 {
 	__u32 index = skb->ifindex;
 	struct interface *interface = bpf_map_lookup_elem(&interfaces, &index);
-	struct packet head = {.direction = egress ? DIRECTION_SEND : DIRECTION_RECV};
+	struct packet head = {};
 	struct packet_counters *counters;
 	struct owner *owner;
-	bool tagged;
+	bool tagged, sent = false;
 	void *ring;
 
 	if (!interface)
 		return;
-	owner = egress ? owner_of_outgoing(skb, interface->raw)
-		       : owner_of_incoming(skb, interface->raw);
-	/* The other end of what crosses the loopback interface is here as well. */
-	if (egress && interface->loopback &&
-	    (!owner || (configuration.filter && !owner->wanted))) {
-		struct owner *receiver = owner_of_incoming(skb, interface->raw);
-
-		if (receiver && (!owner || receiver->wanted)) {
-			owner = receiver;
-			head.direction = DIRECTION_RECV;
-		}
-	}
-	if (configuration.filter && (!owner || !owner->wanted))
+	if (egress)
+		owner = owner_of_outgoing(skb, interface);
+	else
+		owner = owner_of_incoming(skb, interface, &sent);
+	head.direction = egress || sent ? DIRECTION_SEND : DIRECTION_RECV;
+	if (configuration.filter && !is_taken(owner))
 		return;
 	if (owner) {
 		head.pid = owner->pid;

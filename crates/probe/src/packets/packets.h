@@ -41,7 +41,7 @@ struct packet {
 struct interface {
 	__u16 number;
 	__u8 raw;      /* packets start with the IP header */
-	__u8 loopback; /* what leaves it is what enters it */
+	__u8 loopback; /* both ends of its packets are on this host */
 	__u32 reserved;
 };
 
