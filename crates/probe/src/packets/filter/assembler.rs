@@ -50,6 +50,8 @@ pub(super) struct Assembler {
     code: Vec<bpf_insn>,
     /// Per label, where it is.
     labels: Vec<Option<usize>>,
+    /// Per label, whether a jump goes there.
+    used: Vec<bool>,
     /// Which instruction jumps to which label.
     jumps: Vec<(usize, Label)>,
 }
@@ -61,6 +63,7 @@ pub(super) struct TooFar;
 impl Assembler {
     pub(super) fn label(&mut self) -> Label {
         self.labels.push(None);
+        self.used.push(false);
         Label(self.labels.len() - 1)
     }
 
@@ -72,7 +75,7 @@ impl Assembler {
     }
 
     pub(super) fn is_used(&self, label: Label) -> bool {
-        self.jumps.iter().any(|(_, target)| *target == label)
+        self.used.get(label.0).is_some_and(|used| *used)
     }
 
     pub(super) fn push(&mut self, code: u8, dst: u8, src: u8, off: i16, imm: i32) {
@@ -82,19 +85,26 @@ impl Assembler {
         self.code.push(instruction);
     }
 
+    fn goes_to(&mut self, label: Label) {
+        self.jumps.push((self.code.len(), label));
+        if let Some(used) = self.used.get_mut(label.0) {
+            *used = true;
+        }
+    }
+
     pub(super) fn jump(&mut self, to: Label) {
         self.jump_if(JUMP, 0, 0, to);
     }
 
     /// Jumps if `register` compares so with a constant.
     pub(super) fn jump_if(&mut self, comparison: u8, register: u8, with: i32, to: Label) {
-        self.jumps.push((self.code.len(), to));
+        self.goes_to(to);
         self.push(comparison, register, 0, 0, with);
     }
 
     /// Jumps if `register` compares so with another.
     pub(super) fn jump_if_register(&mut self, comparison: u8, register: u8, with: u8, to: Label) {
-        self.jumps.push((self.code.len(), to));
+        self.goes_to(to);
         self.push(comparison | REGISTER, register, with, 0, 0);
     }
 

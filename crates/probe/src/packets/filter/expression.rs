@@ -48,7 +48,7 @@ pub fn check(expression: &str, link_type: LinkType) -> Result<(), Invalid> {
 pub(super) fn compile(expression: &str, link_type: LinkType) -> Result<BpfProgram, Invalid> {
     attempt(expression, link_type).map_err(|reason| Invalid {
         expression: expression.to_owned(),
-        at: locate(expression, link_type),
+        at: quoted(expression, &reason).or_else(|| locate(expression, link_type)),
         reason,
     })
 }
@@ -69,7 +69,7 @@ pub(super) fn asks_for_vlan(expression: &str) -> bool {
 }
 
 /// What may complete a beginning: an operand for each kind of qualifier, and closing brackets.
-const CONTINUATIONS: [&str; 16] = [
+const CONTINUATIONS: [&str; 17] = [
     "",
     " 1",
     " 127.0.0.1",
@@ -79,6 +79,7 @@ const CONTINUATIONS: [&str; 16] = [
     " 1-2",
     " tcp",
     " host 127.0.0.1",
+    " host 00:00:00:00:00:00",
     " port 1",
     " portrange 1-2",
     " net 10.0.0.0/8",
@@ -88,6 +89,13 @@ const CONTINUATIONS: [&str; 16] = [
     " & 1 = 0",
 ];
 const MOST_BRACKETS: usize = 8;
+
+/// libpcap quotes a name that it does not know.
+fn quoted(expression: &str, reason: &str) -> Option<usize> {
+    let name = reason.split('\'').nth(1)?;
+    let word = words(expression).into_iter().find(|(start, end)| &expression[*start..*end] == name);
+    word.map(|(start, _)| start)
+}
 
 /// Where the expression stops being the beginning of a filter.
 fn locate(expression: &str, link_type: LinkType) -> Option<usize> {

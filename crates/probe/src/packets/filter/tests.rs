@@ -51,8 +51,6 @@ const EXPRESSIONS: &[&str] = &[
     "len > 60 and len <= 200",
     "len / 3 * 3 = len",
     "ip proto 6",
-    "ip protochain 6",
-    "ip6 protochain 17",
     "vlan",
     "vlan 100",
     "vlan and tcp port 443",
@@ -140,6 +138,8 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|((kind, protocol, from, to, tags), (ihl, fragment, group, host), rest, len)| {
             let mut bytes = vec![if group { 0xff } else { 2 }; 6];
             bytes.extend_from_slice(&[2, 0, 0, 0, 0, 1]);
+            // The kernel's test runs want more than an Ethernet header, and all of an IP header.
+            let least = if tags.is_empty() && matches!(kind, 0x0800 | 0x86dd) { 54 } else { 15 };
             for tag in tags {
                 bytes.extend_from_slice(&[0x81, 0x00]);
                 bytes.extend_from_slice(&tag.to_be_bytes());
@@ -171,8 +171,9 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
             bytes.extend_from_slice(&from.to_be_bytes());
             bytes.extend_from_slice(&to.to_be_bytes());
             bytes.extend_from_slice(&rest);
-            // Cut anywhere: a load beyond the end must reject. The kernel wants more than a header.
-            bytes.truncate(len.max(15));
+            bytes.resize(bytes.len().max(least), 0);
+            // Cut anywhere: a load beyond the end must reject.
+            bytes.truncate(len.max(least));
             bytes
         })
 }
@@ -335,6 +336,14 @@ fn an_expression_for_ethernet_may_make_no_sense_elsewhere() {
 fn vlans_are_asked_for_by_the_word() {
     assert!(asks_for_vlan("tcp and (vlan)") && asks_for_vlan("vlan 100&&ip"));
     assert!(!asks_for_vlan("host vlan-gateway") && !asks_for_vlan("host myvlan"));
+}
+
+#[test]
+fn an_expression_that_needs_a_loop_is_refused_with_the_reason() {
+    let compiled = expression::compile("ip6 protochain 17", LinkType::Ethernet).unwrap();
+    let classic = classic::instructions(&compiled).unwrap();
+    let error = translate(&classic, PLAIN, Accept::Return(1)).unwrap_err();
+    assert!(error.to_string().contains("loops"), "{error}");
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub(super) struct View {
 pub(super) enum Untranslatable {
     #[error("instruction {index} has the unknown code {code:#x}")]
     Code { index: usize, code: u16 },
+    #[error("it loops (as protochain does), which programs for the kernel cannot")]
+    Loop,
     #[error("instruction {index} jumps beyond the end")]
     Jump { index: usize },
     #[error("the filter is too long")]
@@ -136,6 +138,14 @@ pub(super) fn translate(
 }
 
 impl Instruction {
+    /// Of a jump: it may go to what comes next.
+    fn falls_through(self) -> bool {
+        if self.operation() == 0 {
+            return self.k == 0;
+        }
+        self.jump_true == 0 || self.jump_false == 0
+    }
+
     fn uses_memory(self, slot: u32) -> bool {
         let class = self.class();
         let loads = matches!(class, CLASS_LD | CLASS_LDX) && self.mode() == MODE_MEM;
@@ -160,7 +170,15 @@ struct Body<'a> {
 impl Body<'_> {
     fn program(&mut self, classic: &[Instruction]) -> Result<(), Untranslatable> {
         let labels: Vec<Label> = classic.iter().map(|_| self.asm.label()).collect();
+        let mut continues = true;
         for (index, instruction) in classic.iter().enumerate() {
+            // The kernel refuses what cannot be reached.
+            if index > 0 && !self.asm.is_used(labels[index]) && !continues {
+                continues = false;
+                continue;
+            }
+            continues = instruction.class() != CLASS_RET
+                && (instruction.class() != CLASS_JMP || instruction.falls_through());
             self.asm.here(labels[index]);
             let target = |distance: u32| {
                 index
@@ -176,6 +194,9 @@ impl Body<'_> {
                 CLASS_ST => self.store(*instruction, A),
                 CLASS_STX => self.store(*instruction, X),
                 CLASS_ALU => self.arithmetic(*instruction),
+                CLASS_JMP if instruction.operation() == 0 && (instruction.k as i32) < 0 => {
+                    return Err(Untranslatable::Loop);
+                }
                 CLASS_JMP if instruction.operation() == 0 => {
                     self.asm.jump(target(instruction.k)?);
                     true
@@ -254,14 +275,10 @@ impl Body<'_> {
             self.asm.jump(done);
         }
         self.asm.here(slow);
-        if i32::try_from(offset).is_ok() {
-            self.asm.set(R2, offset);
-            self.call_load(size, LOADED_AT);
-            self.asm.load(size, to, R10, LOADED_AT);
-            self.asm.swap(to, size);
-        } else {
-            self.asm.jump(self.rejected);
-        }
+        self.asm.set(R2, offset);
+        self.call_load(size, LOADED_AT);
+        self.asm.load(size, to, R10, LOADED_AT);
+        self.asm.swap(to, size);
         self.asm.here(done);
     }
 
@@ -356,8 +373,9 @@ impl Body<'_> {
             self.asm.push(0x84, A, 0, 0, 0);
         } else if !instruction.takes_x() {
             if divides && instruction.k == 0 {
-                self.asm.jump(self.rejected);
-            } else if shifts && instruction.k >= WORD_BITS {
+                return false;
+            }
+            if shifts && instruction.k >= WORD_BITS {
                 self.asm.set(A, 0);
             } else {
                 self.asm.push(code, A, 0, 0, instruction.k as i32);
