@@ -51,7 +51,8 @@ impl Without {
         Self::parse(&std::env::var_os(VARIABLE).unwrap_or_default().to_string_lossy())
     }
 
-    fn parse(names: &str) -> Result<Self, UnknownFeature> {
+    /// What a text like that of [`VARIABLE`] says.
+    pub fn parse(names: &str) -> Result<Self, UnknownFeature> {
         names
             .split(',')
             .map(str::trim)
