@@ -11,8 +11,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[derive(Debug)]
 pub(super) enum Hook {
     /// Goes with the process.
-    Link { _link: OwnedFd },
-    Filter { _filter: clsact::Attached },
+    Link {
+        _link: OwnedFd,
+    },
+    Filter {
+        _filter: clsact::Attached,
+    },
 }
 
 /// Where the kernel has links (`tcx`), a link is made, else a filter.

@@ -154,9 +154,8 @@ pub(super) fn remove_leftovers(interfaces: impl Iterator<Item = u32>) -> Result<
     for index in interfaces {
         let filters =
             list(index).map_err(|source| Error::List { what: "filters of TC", source })?;
-        found.extend(
-            filters.into_iter().filter_map(|filter| Some((index, filter.ours()?, filter))),
-        );
+        found
+            .extend(filters.into_iter().filter_map(|filter| Some((index, filter.ours()?, filter))));
     }
     if found.is_empty() {
         return Ok(());

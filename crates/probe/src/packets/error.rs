@@ -63,7 +63,9 @@ pub enum Error {
 
 fn advice(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => "; run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+        Some(libc::EPERM | libc::EACCES) => {
+            "; run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
+        }
         _ => "",
     }
 }

@@ -66,11 +66,11 @@ struct headers {
 	__be32 source[4]; /* IPv4: the first */
 	__be32 destination[4];
 	struct ports ports;
-	__be32 id;	   /* of a fragmented packet */
-	__u8 family;	   /* AF_INET or AF_INET6 */
-	__u8 protocol;	   /* TCP or UDP */
-	bool fragmented;   /* this is one of its fragments, */
-	bool later;	   /* and not the first: it has no ports */
+	__be32 id;	 /* of a fragmented packet */
+	__u8 family;	 /* AF_INET or AF_INET6 */
+	__u8 protocol;	 /* TCP or UDP */
+	bool fragmented; /* this is one of its fragments, */
+	bool later;	 /* and not the first: it has no ports */
 };
 
 /* False if the packet cannot belong to a TCP or UDP socket. */

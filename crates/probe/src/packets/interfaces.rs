@@ -33,12 +33,12 @@ const IFINFOMSG: usize = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFF_UP: u32 = 1;
 
-/// Hardware types of linux/if_arp.h whose packets, at the TC hooks, start with an Ethernet header, ...
+/// Hardware types of `linux/if_arp.h` whose packets, at the TC hooks, start with an Ethernet header, ...
 const ETHERNET: [u16; 2] = [ARPHRD_ETHER, ARPHRD_LOOPBACK];
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_LOOPBACK: u16 = 772;
 /// ... or with an IP header: PPP, raw HDLC and IP, IP in IP (4 and 6), SIT, GRE (4 and 6), none (tun,
-/// WireGuard).
+/// `WireGuard`).
 const RAW: [u16; 9] = [512, 518, 519, 768, 769, 776, 778, 823, 0xfffe];
 
 impl Device {
@@ -58,7 +58,10 @@ impl Device {
             return Err("it is down".to_owned());
         }
         let Some(link_type) = self.link_type() else {
-            return Err(format!("its packets are neither Ethernet nor IP (type {})", self.hardware));
+            return Err(format!(
+                "its packets are neither Ethernet nor IP (type {})",
+                self.hardware
+            ));
         };
         let loopback = self.hardware == ARPHRD_LOOPBACK;
         Ok(Interface { name: self.name, index: self.index, link_type, loopback })
@@ -110,8 +113,7 @@ fn choose_from(
             .iter()
             .find(|device| device.name == *name)
             .ok_or_else(|| Error::NoInterface { name: name.clone(), there: there() })?;
-        let unusable =
-            |reason| Error::Unusable { name: name.clone(), reason, there: there() };
+        let unusable = |reason| Error::Unusable { name: name.clone(), reason, there: there() };
         let interface = device.clone().usable().map_err(unusable)?;
         if chosen.contains(&interface) {
             continue;

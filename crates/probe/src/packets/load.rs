@@ -21,6 +21,7 @@ use crate::reader::Reader;
 use crate::tls::load::{MAX_RINGS, ring_buffers};
 use libbpf_rs::{Link, MapCore, MapFlags, ObjectBuilder, OpenObject, PrintLevel};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -95,8 +96,7 @@ impl Packets {
         let rings = ring_buffers(&object, ring_count, ring_size)?;
         let shared = Arc::new(Shared::new(&object)?);
         let queue = Arc::new(Queue::new(options.queue_bytes).map_err(Error::Wait)?);
-        let reader =
-            Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue), record::used)?;
+        let reader = Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue), record::used)?;
 
         let mut packets = Self {
             hooks: Vec::new(),
@@ -192,8 +192,12 @@ impl Packets {
         let (owners, notes) = sockets::owners(wanted);
         let map = self.map("owners")?;
         for owner in owners {
+            if !owner.settled {
+                self.shared.add_unsettled(1);
+            }
             // What a program knows of a socket already is not older.
-            let told = map.update(&owner.cookie.to_ne_bytes(), &owner.to_bytes(), MapFlags::NO_EXIST);
+            let told =
+                map.update(&owner.cookie.to_ne_bytes(), &owner.to_bytes(), MapFlags::NO_EXIST);
             if let Err(error) = told
                 && error.kind() != libbpf_rs::ErrorKind::AlreadyExists
             {
@@ -258,10 +262,9 @@ fn filters(
         return Ok(filters);
     };
     for interface in interfaces {
-        if !filters.contains_key(&interface.link_type) {
-            let filter =
-                Filter::new(expression, interface.link_type).map_err(PacketError::from)?;
-            filters.insert(interface.link_type, filter);
+        if let Entry::Vacant(vacant) = filters.entry(interface.link_type) {
+            let filter = Filter::new(expression, interface.link_type).map_err(PacketError::from)?;
+            vacant.insert(filter);
         }
     }
     Ok(filters)

@@ -1,6 +1,6 @@
 //! Asks the kernel for lists (interfaces, sockets, filters) by netlink.
 //!
-//! The formats: Linux, include/uapi/linux/{netlink,rtnetlink,inet_diag}.h.
+//! The formats: Linux, `include/uapi/linux/{netlink,rtnetlink,inet_diag}.h`.
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
@@ -40,12 +40,8 @@ pub(super) fn dump(
         Family::Route => None,
         Family::Sockets => Some(netlink::SOCK_DIAG),
     };
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        protocol,
-    )?;
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
     let mut request = Vec::with_capacity(HEADER + body.len());
     request.extend_from_slice(&length.to_ne_bytes());

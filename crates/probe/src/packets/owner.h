@@ -2,10 +2,10 @@
 /*
  * Whose a packet is. Included by packets.bpf.c only, after `configuration` is defined.
  *
- * An owner is kept in the socket's own storage, from which it is read for each packet, and in a table
- * by cookie: for sockets that are older than we, for those in TIME_WAIT, which have no storage, and for
- * accepted ones until a process uses them (their storage is out of reach of the programs that see
- * that).
+ * An owner is kept in the socket's own storage, from which it is read for each packet, and in a
+ * table by cookie: for sockets that are older than we, for those in TIME_WAIT, which have no
+ * storage, and for accepted ones until a process uses them (their storage is out of reach of the
+ * programs that see that).
  */
 #ifndef ECAPTURE_OWNER_H
 #define ECAPTURE_OWNER_H
@@ -93,8 +93,7 @@ static __always_inline void identify(struct owner *owner, __u64 cookie)
 SEC("cgroup/sock_create")
 int packets_socket(struct bpf_sock *socket)
 {
-	struct owner *owner =
-	    bpf_sk_storage_get(&sockets, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct owner *owner = bpf_sk_storage_get(&sockets, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (owner)
 		identify(owner, bpf_get_socket_cookie(socket));
@@ -123,6 +122,7 @@ int packets_accepted(struct bpf_sock_ops *ops)
 	kept->published = 1;
 	fresh = *kept;
 	bpf_map_update_elem(&owners, &cookie, &fresh, BPF_NOEXIST);
+	__sync_fetch_and_add(&shared.unsettled, 1);
 	return 1;
 }
 
@@ -130,14 +130,19 @@ int packets_accepted(struct bpf_sock_ops *ops)
 /* A process uses a socket: an accepted one is its from now on. */
 static __always_inline int use(struct sock *sk)
 {
-	__u64 cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	struct owner *owner;
+	__u64 cookie;
 
+	if (!shared.unsettled)
+		return 0;
+	cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	if (!cookie)
 		return 0;
 	owner = bpf_map_lookup_elem(&owners, &cookie);
-	if (owner && !owner->settled)
+	if (owner && !owner->settled) {
 		identify(owner, cookie);
+		__sync_fetch_and_add(&shared.unsettled, -1);
+	}
 	return 0;
 }
 
@@ -259,8 +264,8 @@ static __always_inline struct owner *owner_of(struct bpf_sock *sk, __u32 state, 
 }
 
 /*
- * Whether an incoming packet goes on to another host: then a socket that takes packets for any address
- * is not its.
+ * Whether an incoming packet goes on to another host: then a socket that takes packets for any
+ * address is not its.
  */
 static __always_inline bool is_forwarded(struct __sk_buff *skb, const struct headers *headers)
 {
@@ -363,9 +368,10 @@ static __always_inline struct owner *look_up(struct __sk_buff *skb, const struct
 }
 
 /* By the local end that the headers name. */
-static __always_inline struct owner *
-owner_by_headers(struct __sk_buff *skb, const struct headers *headers,
-		 const struct interface *interface, bool incoming)
+static __always_inline struct owner *owner_by_headers(struct __sk_buff *skb,
+						      const struct headers *headers,
+						      const struct interface *interface,
+						      bool incoming)
 {
 	struct fragment_key key = {};
 	struct owner *owner;
@@ -389,9 +395,9 @@ owner_by_headers(struct __sk_buff *skb, const struct headers *headers,
 }
 
 /*
- * A socket of which nothing is known though somebody sends with it: it was accepted from a listener of
- * which no packet was seen, or was made where sockets are not listed. Until a process uses it, it is
- * its listener's, if there is one.
+ * A socket of which nothing is known though somebody sends with it: it was accepted from a listener
+ * of which no packet was seen, or was made where sockets are not listed. Until a process uses it,
+ * it is its listener's, if there is one.
  */
 static __always_inline void adopt(struct __sk_buff *skb, struct bpf_sock *full, __u64 cookie,
 				  const struct headers *headers)
@@ -415,7 +421,8 @@ static __always_inline void adopt(struct __sk_buff *skb, struct bpf_sock *full, 
 	inherited.cookie = cookie;
 	inherited.settled = 0;
 	inherited.published = 1;
-	bpf_map_update_elem(&owners, &cookie, &inherited, BPF_NOEXIST);
+	if (!bpf_map_update_elem(&owners, &cookie, &inherited, BPF_NOEXIST))
+		__sync_fetch_and_add(&shared.unsettled, 1);
 }
 
 /* The owner of a packet on its way out; 0 if there is none. */
@@ -453,8 +460,8 @@ static __always_inline bool is_taken(const struct owner *owner)
 }
 
 /*
- * The owner of a packet on its way in; 0 if there is none. `*sent` if it is the sender: both ends of
- * what crosses the loopback interface are here.
+ * The owner of a packet on its way in; 0 if there is none. `*sent` if it is the sender: both ends
+ * of what crosses the loopback interface are here.
  */
 static __always_inline struct owner *
 owner_of_incoming(struct __sk_buff *skb, const struct interface *interface, bool *sent)

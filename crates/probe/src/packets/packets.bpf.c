@@ -2,18 +2,20 @@
 /*
  * Packets as they cross an interface, and whose they are.
  *
- * packets_ingress and packets_egress run at the TC hooks, by themselves or tail-called by the user's
- * packet filter (packets/filter), and copy the packet once, into a ring buffer. They always answer
- * TC_ACT_UNSPEC (TCX_NEXT): whatever else is to happen to the packet happens.
+ * packets_ingress and packets_egress run at the TC hooks, by themselves or tail-called by the
+ * user's packet filter (packets/filter), and copy the packet once, into a ring buffer. They always
+ * answer TC_ACT_UNSPEC (TCX_NEXT): whatever else is to happen to the packet happens.
  *
- * Who owns a packet is recorded with its socket when the socket is made (packets_socket), is handed on
- * to the sockets that a listener accepts (BPF_F_CLONE, packets_accepted), and is corrected for those
- * when a process first uses one (packets_sent, packets_received). User space tells the owners of older sockets by their
- * cookies. From a packet to its socket: outgoing ones know it; for the others it is looked up.
+ * Who owns a packet is recorded with its socket when the socket is made (packets_socket), is handed
+ * on to the sockets that a listener accepts (BPF_F_CLONE, packets_accepted), and is corrected for
+ * those when a process first uses one (packets_sent, packets_received). User space tells the owners
+ * of older sockets by their cookies. From a packet to its socket: outgoing ones know it; for the
+ * others it is looked up.
  *
- * A packet that crosses the loopback interface is seen once, where it comes in: there it has the size in
- * which it crosses (what leaves may be segmented after the TC hook, and then has no valid length), as
- * in other captures. It is its receiver's, or its sender's if only that one is known or wanted.
+ * A packet that crosses the loopback interface is seen once, where it comes in: there it has the
+ * size in which it crosses (what leaves may be segmented after the TC hook, and then has no valid
+ * length), as in other captures. It is its receiver's, or its sender's if only that one is known or
+ * wanted.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -103,7 +105,7 @@ static __always_inline bool copy_packet(struct __sk_buff *skb, __u8 *to, __u32 l
 		struct {                                                                           \
 			struct packet head;                                                        \
 			__u8 bytes[size];                                                          \
-		} *record;                                                                         \
+		} * record;                                                                        \
                                                                                                    \
 		if (head->len > (size))                                                            \
 			break;                                                                     \

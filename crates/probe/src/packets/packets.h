@@ -68,7 +68,11 @@ struct packet_configuration {
 /* What both sides read and write while they run. */
 struct packet_shared {
 	__u32 reader_asleep; /* 1 while the reader sleeps until the next record */
-	__u32 reserved;
+	/*
+	 * Sockets in `owners` that no process has used yet. More if some were closed unused: it
+	 * only saves looking for them when there are none.
+	 */
+	__u32 unsettled;
 	struct packet_counters counters[PACKET_SLOTS][MAX_INTERFACES];
 };
 

@@ -8,7 +8,8 @@ use libbpf_rs::{MapCore, Object};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-/// The flag and its padding come before the counters.
+/// `unsettled`
+const UNSETTLED: usize = 4;
 const COUNTERS: usize = 8;
 /// `struct packet_counters`, in words.
 const FIELDS: usize = 4;
@@ -36,6 +37,13 @@ impl Shared {
         Mapping::new(&map.as_fd(), SIZE.next_multiple_of(page_size()), 0, true)
             .map(Self)
             .map_err(|source| Error::Ring { size: SIZE, source })
+    }
+
+    /// Says that there are more sockets of which is not known who uses them.
+    pub(super) fn add_unsettled(&self, sockets: u32) {
+        if let Some(count) = self.0.u32_at(UNSETTLED) {
+            count.fetch_add(sockets, Ordering::Relaxed);
+        }
     }
 
     /// What was counted at an interface so far.

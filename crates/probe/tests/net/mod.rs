@@ -1,5 +1,9 @@
 //! Network namespaces, programs in them, and tcpdump beside us.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+pub(crate) mod scripts;
+
 use event::{Direction, Owner, Packet};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill as signal};
@@ -9,6 +13,7 @@ use probe::packets::{InterfaceTally, Options, Packets};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -20,7 +25,7 @@ const CAP_SYS_ADMIN: u32 = 21;
 
 /// True if this process may capture and make namespaces; if not, says so, or fails if
 /// `ECAPTURE_REQUIRE_BPF=1`.
-pub fn bpf_is_possible() -> bool {
+pub(crate) fn bpf_is_possible() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
     let effective = u64::from_str_radix(effective.trim(), 16).unwrap();
@@ -34,27 +39,27 @@ pub fn bpf_is_possible() -> bool {
 }
 
 /// Puts this thread, and the programs that it starts, into a network namespace of their own.
-pub fn own_network() {
+pub(crate) fn own_network() {
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     run("ip", &["link", "set", "lo", "up"]);
 }
 
 /// Runs a program to its end and returns its output.
-pub fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-pub fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     signal(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
 }
 
-pub fn without(names: &str) -> Without {
+pub(crate) fn without(names: &str) -> Without {
     Without::parse(names).unwrap()
 }
 
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         interfaces: Vec::new(),
         filter: None,
@@ -71,7 +76,7 @@ pub fn options() -> Options {
 }
 
 /// A program, killed on drop.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
@@ -79,23 +84,26 @@ pub struct Program {
 
 impl Program {
     fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it can be started");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it can be started");
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self { child, stdin, stdout }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         writeln!(self.stdin, "{line}").unwrap();
     }
 
     /// Reads lines until one that contains `text`, and returns it.
-    pub fn wait_for(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let mut line = String::new();
         loop {
             line.clear();
@@ -107,7 +115,7 @@ impl Program {
         }
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -128,32 +136,33 @@ fn python_path() -> String {
     run("python3", &["-c", "import sys; print(sys.executable)"]).trim().to_owned()
 }
 
-pub fn python(script: &str, arguments: &[&str]) -> Program {
+pub(crate) fn python(script: &str, arguments: &[&str]) -> Program {
     interpreter(&mut Command::new(python_path()), script, arguments)
 }
 
 /// Runs a test of this file in a process of its own.
-pub fn this_test(name: &str, environment: &[(&str, &str)]) -> Program {
+pub(crate) fn this_test(name: &str, environment: &[(&str, &str)]) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture"]).envs(environment.iter().copied());
     Program::start(&mut command)
 }
 
 /// The other end of a pair of interfaces, `pk1` in a namespace of its own, opposite to `pk0` in ours.
-pub struct Peer {
+pub(crate) struct Peer {
     holder: Program,
 }
 
 impl Peer {
-    pub fn python(&self, script: &str, arguments: &[&str]) -> Program {
+    pub(crate) fn python(&self, script: &str, arguments: &[&str]) -> Program {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.holder.pid().to_string(), "-n", &python_path()]);
         interpreter(&mut command, script, arguments)
     }
 }
 
-pub fn veth() -> Peer {
-    let holder = Program::start(Command::new("unshare").args(["-n", "sh", "-c", "echo ready; read x"]));
+pub(crate) fn veth() -> Peer {
+    let holder =
+        Program::start(Command::new("unshare").args(["-n", "sh", "-c", "echo ready; read x"]));
     let mut peer = Peer { holder };
     peer.holder.wait_for("ready");
     let pid = peer.holder.pid().to_string();
@@ -183,21 +192,21 @@ pub fn veth() -> Peer {
 
 /// A packet that was captured, by us or by tcpdump (which tells no owner).
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub ts: u64,
-    pub dir: Direction,
-    pub original_len: u32,
-    pub bytes: Vec<u8>,
-    pub owner: Option<Arc<Owner>>,
+pub(crate) struct Seen {
+    pub(crate) ts: u64,
+    pub(crate) dir: Direction,
+    pub(crate) original_len: u32,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) owner: Option<Arc<Owner>>,
 }
 
 /// A running capture whose packets are collected by a thread.
-pub struct Capture {
+pub(crate) struct Capture {
     stop: Arc<rustix::fd::OwnedFd>,
     thread: JoinHandle<(Vec<Seen>, Vec<InterfaceTally>)>,
 }
 
-pub fn capture(options: Options) -> Capture {
+pub(crate) fn capture(options: Options) -> Capture {
     let packets = Packets::load(options).unwrap_or_else(|error| panic!("{error}"));
     assert!(packets.notes().iter().all(|note| note.contains("BTF")), "{:?}", packets.notes());
     let stop = Arc::new(
@@ -209,7 +218,7 @@ pub fn capture(options: Options) -> Capture {
 }
 
 impl Capture {
-    pub fn stop(self) -> (Vec<Seen>, Vec<InterfaceTally>) {
+    pub(crate) fn stop(self) -> (Vec<Seen>, Vec<InterfaceTally>) {
         rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()).unwrap();
         self.thread.join().unwrap()
     }
@@ -245,14 +254,19 @@ fn collect(mut packets: Packets, stop: &impl AsFd) -> (Vec<Seen>, Vec<InterfaceT
 }
 
 /// tcpdump at an interface.
-pub struct Tcpdump {
+pub(crate) struct Tcpdump {
     child: Child,
     file: PathBuf,
+    /// An address that is reached through the interface.
+    beyond: &'static str,
 }
+
+/// Sent at the end of a test: what tcpdump has not written before it is interrupted is lost.
+const SENTINEL: &[u8] = b"this is the end, as far as tcpdump is concerned";
 
 impl Tcpdump {
     /// Returns when it captures.
-    pub fn start(interface: &str, filter: &str) -> Self {
+    pub(crate) fn start(interface: &str, filter: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("packets-{}-{number}", std::process::id()));
@@ -260,7 +274,7 @@ impl Tcpdump {
             .args(["-i", interface, "-Z", "root", "-U", "--immediate-mode", "-s", "262144"])
             .args(["-B", "65536", "-w"])
             .arg(&file)
-            .arg(filter)
+            .arg(format!("({filter}) or udp port 65001"))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -272,20 +286,30 @@ impl Tcpdump {
         }
         // It must not be stopped by a pipe that nobody reads.
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Self { child, file }
+        let beyond = match interface {
+            "lo" => "127.0.0.1:65001",
+            "pk0" => "10.9.0.2:65001",
+            _ => "10.8.0.7:65001",
+        };
+        Self { child, file, beyond }
     }
 
     /// Waits until it has written so many packets.
-    pub fn wait_for_packets(&self, count: usize) {
+    pub(crate) fn wait_for_packets(&self, count: usize) {
         while read(&self.file).len() < count {
             std::thread::yield_now();
         }
     }
 
-    pub fn stop(mut self) -> Vec<Seen> {
+    pub(crate) fn stop(mut self) -> Vec<Seen> {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.send_to(SENTINEL, self.beyond).unwrap();
+        while !read(&self.file).iter().any(is_sentinel) {
+            std::thread::yield_now();
+        }
         signal(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).unwrap();
         self.child.wait().unwrap();
-        read(&self.file)
+        read(&self.file).into_iter().filter(|seen| !is_sentinel(seen)).collect()
     }
 }
 
@@ -317,9 +341,14 @@ fn read(file: &PathBuf) -> Vec<Seen> {
     seen
 }
 
+fn is_sentinel(seen: &Seen) -> bool {
+    seen.bytes.windows(SENTINEL.len()).any(|window| window == SENTINEL)
+}
+
 /// The same packets in the same order at about the same time.
-pub fn assert_same(ours: &[Seen], theirs: &[Seen]) {
-    assert_eq!(ours.len(), theirs.len(), "{}\n{}", brief(ours), brief(theirs));
+pub(crate) fn assert_same(ours: &[Seen], theirs: &[Seen]) {
+    let ours: Vec<Seen> = ours.iter().filter(|seen| !is_sentinel(seen)).cloned().collect();
+    assert_eq!(ours.len(), theirs.len(), "{}\n{}", brief(&ours), brief(theirs));
     for (number, (our, their)) in ours.iter().zip(theirs).enumerate() {
         assert_eq!(our.bytes, their.bytes, "number {number}");
         assert_eq!(our.original_len, their.original_len, "number {number}");
@@ -328,7 +357,7 @@ pub fn assert_same(ours: &[Seen], theirs: &[Seen]) {
 }
 
 /// The same, where both do not look at the same place.
-pub fn assert_same_in_any_order(ours: &[Seen], theirs: &[Seen]) {
+pub(crate) fn assert_same_in_any_order(ours: &[Seen], theirs: &[Seen]) {
     let sorted = |seen: &[Seen]| {
         let mut seen = seen.to_vec();
         seen.sort_by(|a, b| a.bytes.cmp(&b.bytes));
@@ -339,7 +368,11 @@ pub fn assert_same_in_any_order(ours: &[Seen], theirs: &[Seen]) {
 
 /// Headers, for what a failed test says.
 fn brief(seen: &[Seen]) -> String {
-    seen.iter()
-        .map(|p| format!("{} {:02x?} {:?}\n", p.original_len, &p.bytes[..54.min(p.bytes.len())], p.owner))
-        .collect()
+    use std::fmt::Write;
+    let mut text = String::new();
+    for packet in seen {
+        let header = &packet.bytes[..54.min(packet.bytes.len())];
+        let _ = writeln!(text, "{} {header:02x?} {:?}", packet.original_len, packet.owner);
+    }
+    text
 }

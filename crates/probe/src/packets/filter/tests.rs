@@ -135,47 +135,50 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 0..200),
         0..400_usize,
     )
-        .prop_map(|((kind, protocol, from, to, tags), (ihl, fragment, group, host), rest, len)| {
-            let mut bytes = vec![if group { 0xff } else { 2 }; 6];
-            bytes.extend_from_slice(&[2, 0, 0, 0, 0, 1]);
-            // The kernel's test runs want more than an Ethernet header, and all of an IP header.
-            let least = if tags.is_empty() && matches!(kind, 0x0800 | 0x86dd) { 54 } else { 15 };
-            for tag in tags {
-                bytes.extend_from_slice(&[0x81, 0x00]);
-                bytes.extend_from_slice(&tag.to_be_bytes());
-            }
-            bytes.extend_from_slice(&kind.to_be_bytes());
-            match kind {
-                0x0800 => {
-                    let mut ip = vec![0; usize::from(ihl) * 4];
-                    ip[0] = 0x40 | ihl;
-                    ip[2] = rest.len() as u8;
-                    ip[6] = if fragment { 0x20 } else { 0 };
-                    ip[7] = if fragment { rest.len() as u8 & 1 } else { 0 };
-                    ip[8] = 64 - host;
-                    ip[9] = protocol;
-                    ip[12..16].copy_from_slice(&[10, 1, 2, 2 + host]);
-                    ip[16..20].copy_from_slice(&[192, 168, 0, host]);
-                    bytes.extend_from_slice(&ip);
+        .prop_map(
+            |((kind, protocol, from, to, tags), (ihl, fragment, group, host), rest, len)| {
+                let mut bytes = vec![if group { 0xff } else { 2 }; 6];
+                bytes.extend_from_slice(&[2, 0, 0, 0, 0, 1]);
+                // The kernel's test runs want more than an Ethernet header, and all of an IP header.
+                let least =
+                    if tags.is_empty() && matches!(kind, 0x0800 | 0x86dd) { 54 } else { 15 };
+                for tag in tags {
+                    bytes.extend_from_slice(&[0x81, 0x00]);
+                    bytes.extend_from_slice(&tag.to_be_bytes());
                 }
-                0x86dd => {
-                    let mut ip = [0; 40];
-                    ip[0] = 0x60;
-                    ip[6] = protocol;
-                    ip[8..12].copy_from_slice(&[0x20, 1, 0x0d, 0xb8]);
-                    ip[23] = host;
-                    bytes.extend_from_slice(&ip);
+                bytes.extend_from_slice(&kind.to_be_bytes());
+                match kind {
+                    0x0800 => {
+                        let mut ip = vec![0; usize::from(ihl) * 4];
+                        ip[0] = 0x40 | ihl;
+                        ip[2] = rest.len() as u8;
+                        ip[6] = if fragment { 0x20 } else { 0 };
+                        ip[7] = if fragment { rest.len() as u8 & 1 } else { 0 };
+                        ip[8] = 64 - host;
+                        ip[9] = protocol;
+                        ip[12..16].copy_from_slice(&[10, 1, 2, 2 + host]);
+                        ip[16..20].copy_from_slice(&[192, 168, 0, host]);
+                        bytes.extend_from_slice(&ip);
+                    }
+                    0x86dd => {
+                        let mut ip = [0; 40];
+                        ip[0] = 0x60;
+                        ip[6] = protocol;
+                        ip[8..12].copy_from_slice(&[0x20, 1, 0x0d, 0xb8]);
+                        ip[23] = host;
+                        bytes.extend_from_slice(&ip);
+                    }
+                    _ => {}
                 }
-                _ => {}
-            }
-            bytes.extend_from_slice(&from.to_be_bytes());
-            bytes.extend_from_slice(&to.to_be_bytes());
-            bytes.extend_from_slice(&rest);
-            bytes.resize(bytes.len().max(least), 0);
-            // Cut anywhere: a load beyond the end must reject.
-            bytes.truncate(len.max(least));
-            bytes
-        })
+                bytes.extend_from_slice(&from.to_be_bytes());
+                bytes.extend_from_slice(&to.to_be_bytes());
+                bytes.extend_from_slice(&rest);
+                bytes.resize(bytes.len().max(least), 0);
+                // Cut anywhere: a load beyond the end must reject.
+                bytes.truncate(len.max(least));
+                bytes
+            },
+        )
 }
 
 fn packets(count: usize) -> Vec<Vec<u8>> {
@@ -282,7 +285,9 @@ fn any_program_means_what_libpcap_says() {
                 let slot = instruction.k as usize;
                 match instruction.code {
                     0x02 | 0x03 => written[slot] = true,
-                    0x60 | 0x61 if !written[slot] => *instruction = Instruction { code: 0x80, ..ret(0) },
+                    0x60 | 0x61 if !written[slot] => {
+                        *instruction = Instruction { code: 0x80, ..ret(0) }
+                    }
                     _ => {}
                 }
             }
@@ -295,7 +300,14 @@ fn any_program_means_what_libpcap_says() {
                 for (program, view) in programs.iter().zip(VIEWS) {
                     let answer = run(program, packet).unwrap();
                     let expected = if expected { TAKEN as u32 } else { LEFT };
-                    prop_assert_eq!(answer, expected, "{:?} of {:?} on {:02x?}", view, classic, packet);
+                    prop_assert_eq!(
+                        answer,
+                        expected,
+                        "{:?} of {:?} on {:02x?}",
+                        view,
+                        classic,
+                        packet
+                    );
                 }
             }
             Ok(())

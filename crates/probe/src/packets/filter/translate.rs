@@ -1,6 +1,6 @@
 //! From classic BPF to eBPF for the TC hooks.
 //!
-//! The result answers as libpcap's own interpreter does (`pcap_filter` in its bpf_filter.c): a load
+//! The result answers as libpcap's own interpreter does (`pcap_filter` in its `bpf_filter.c`): a load
 //! beyond the packet's end rejects it, as does a division by zero.
 //!
 //! Packets are read in place where they lie in one piece, otherwise through `bpf_skb_load_bytes`. The
@@ -408,9 +408,7 @@ impl Body<'_> {
         };
         let (comparison, to, otherwise) = match opposite {
             // Falling through is cheaper than a jump to what comes next.
-            Some(opposite) if instruction.jump_true == 0 => {
-                (opposite, on_false, None)
-            }
+            Some(opposite) if instruction.jump_true == 0 => (opposite, on_false, None),
             _ => (comparison, on_true, (instruction.jump_false != 0).then_some(on_false)),
         };
         // Constants of comparisons are sign-extended, A and X are not.
