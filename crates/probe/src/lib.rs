@@ -6,10 +6,12 @@
 pub mod clock;
 mod error;
 pub mod features;
+mod intake;
 mod mapping;
 mod memory;
 pub mod packets;
 mod perf_event;
+mod pi_mutex;
 pub mod priority;
 mod queue;
 mod reader;

@@ -1,14 +1,12 @@
-//! The thread that empties the rings.
+//! The thread that sees to it that the rings do not overflow: see [`crate::intake`].
 //!
-//! It only copies, so that it keeps up with everything that fills them, and it runs before all other
-//! threads, because whatever comes while it waits for its turn may be lost. The work that takes
-//! time is done elsewhere.
+//! It runs before all other threads, because whatever comes while it waits for its turn may be lost,
+//! and never does more than copy.
 
 use crate::error::Error;
+use crate::intake::{Intake, Next};
 use crate::priority::{self, Rank};
-use crate::queue::{self, Block, Queue};
-use crate::record;
-use crate::ring::Rings;
+use crate::queue;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -29,9 +27,6 @@ pub(crate) trait Sleeper: Send + Sync + 'static {
     fn set_asleep(&self, value: u32);
 }
 
-/// The part of a sample that is worth keeping.
-pub(crate) type Used = fn(&[u8]) -> &[u8];
-
 /// The running thread; stopped on drop.
 pub(crate) struct Reader {
     stop: OwnedFd,
@@ -39,17 +34,15 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts to move samples from `rings` to `queue`.
+    /// Starts to look after `intake`; `rings` become readable when the kernel side wants attention.
     pub(crate) fn start(
-        rings: Rings,
+        rings: Vec<OwnedFd>,
         shared: Arc<impl Sleeper>,
-        queue: Arc<Queue>,
-        used: Used,
+        intake: Arc<Intake>,
     ) -> Result<Self, Error> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| Error::Wait(error.into()))?;
-        let epoll = epoll(&rings, &queue, &stop).map_err(|error| Error::Wait(error.into()))?;
-        let mut work =
-            Work { rings, shared, queue, used, epoll, block: Block::default(), stopping: false };
+        let epoll = epoll(&rings, &intake, &stop).map_err(|error| Error::Wait(error.into()))?;
+        let mut work = Work { _rings: rings, shared, intake, epoll, stopping: false };
         let thread = std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || work.run())
@@ -85,25 +78,24 @@ impl Drop for Reader {
 const RING: u64 = 0;
 const STOP: u64 = 1;
 
-fn epoll(rings: &Rings, queue: &Queue, stop: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+fn epoll(rings: &[OwnedFd], intake: &Intake, stop: &OwnedFd) -> rustix::io::Result<OwnedFd> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let add = |fd, what, flags| epoll::add(&epoll, fd, epoll::EventData::new_u64(what), flags);
-    for fd in rings.fds() {
+    for fd in rings {
         // The rings are readable most of the time; only a wake-up by the kernel side counts.
-        add(fd, RING, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        add(fd.as_fd(), RING, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
     }
-    add(queue.emptied(), RING, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+    add(intake.queue().emptied(), RING, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
     add(stop.as_fd(), STOP, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
     Ok(epoll)
 }
 
 struct Work<S> {
-    rings: Rings,
+    /// Kept open as long as they are waited for.
+    _rings: Vec<OwnedFd>,
     shared: Arc<S>,
-    queue: Arc<Queue>,
-    used: Used,
+    intake: Arc<Intake>,
     epoll: OwnedFd,
-    block: Block,
     stopping: bool,
 }
 
@@ -111,44 +103,28 @@ impl<S: Sleeper> Work<S> {
     fn run(&mut self) {
         priority::take(Rank::Reader);
         loop {
-            let (moved, room) = self.pass();
-            if !room {
+            let next = if self.stopping { self.empty() } else { self.intake.supervise() };
+            match next {
                 // Until the queue has room; stopping or not.
-                self.wait(None);
-            } else if moved > 0 {
-                if !self.stopping {
-                    self.wait(Some(NAP));
+                Next::WaitForRoom => self.wait(None),
+                Next::Nap => self.wait(Some(NAP)),
+                Next::Sleep if self.stopping => return,
+                Next::Sleep => {
+                    if self.prepare_sleep() {
+                        self.wait(Some(DOZE));
+                        self.shared.set_asleep(0);
+                    }
                 }
-            } else if self.stopping {
-                return;
-            } else if self.prepare_sleep() {
-                self.wait(Some(DOZE));
-                self.shared.set_asleep(0);
             }
         }
     }
 
-    /// Moves what is there. Returns how many samples it moved and whether the queue took them.
-    fn pass(&mut self) -> (usize, bool) {
-        /// Bytes to read before looking whether the block is full.
-        const STEP: usize = 256 << 10;
-        let mut moved = 0;
-        loop {
-            let Self { rings, block, used, .. } = self;
-            let step = rings.drain(STEP, record::time, |sample| block.push(used(sample)));
-            moved += step;
-            if !self.block.is_empty() && (self.block.is_full() || step == 0) {
-                match self.queue.push(std::mem::take(&mut self.block)) {
-                    Ok(spare) => self.block = spare,
-                    Err(block) => {
-                        self.block = block;
-                        return (moved, false);
-                    }
-                }
-            }
-            if step == 0 {
-                return (moved, true);
-            }
+    /// Moves what is left when no more comes.
+    fn empty(&self) -> Next {
+        match (self.intake.copy(), self.intake.is_empty()) {
+            (false, _) => Next::WaitForRoom,
+            (true, true) => Next::Sleep,
+            (true, false) => Next::Nap,
         }
     }
 
@@ -158,7 +134,7 @@ impl<S: Sleeper> Work<S> {
         self.shared.set_asleep(1);
         // Pairs with the barrier between a program's reservation and its look at the flag.
         fence(Ordering::SeqCst);
-        if self.rings.is_empty() {
+        if self.intake.is_empty() {
             return true;
         }
         self.shared.set_asleep(0);

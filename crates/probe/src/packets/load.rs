@@ -13,9 +13,10 @@ use super::{Options, Packets};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};
+use crate::intake::Intake;
 use crate::mapping::page_size;
 use crate::memory;
-use crate::priority::Rank;
+use crate::priority::{self, Rank};
 use crate::queue::Queue;
 use crate::reader::Reader;
 use crate::tls::load::{MAX_RINGS, ring_buffers};
@@ -23,6 +24,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, ObjectBuilder, OpenObject, PrintLevel};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -95,8 +97,15 @@ impl Packets {
         let object = open.load().map_err(memory::explain)?;
         let rings = ring_buffers(&object, ring_count, ring_size)?;
         let shared = Arc::new(Shared::new(&object)?);
-        let queue = Arc::new(Queue::new(options.queue_bytes).map_err(Error::Wait)?);
-        let reader = Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue), record::used)?;
+        let queue = Queue::new(options.queue_bytes).map_err(Error::Wait)?;
+        let fds: Vec<OwnedFd> = rings
+            .fds()
+            .map(|fd| fd.try_clone_to_owned())
+            .collect::<io::Result<_>>()
+            .map_err(Error::Wait)?;
+        let intake = Arc::new(Intake::new(rings, queue, record::used));
+        let reader = Reader::start(fds, Arc::clone(&shared), Arc::clone(&intake))?;
+        priority::take(Rank::Calm);
 
         let mut packets = Self {
             hooks: Vec::new(),
@@ -106,8 +115,7 @@ impl Packets {
             interfaces,
             object,
             reader,
-            queue,
-            rank: Rank::Calm,
+            intake,
             shared,
             notes: Vec::new(),
         };

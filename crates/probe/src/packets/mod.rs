@@ -20,8 +20,7 @@ mod sockets;
 
 use crate::error::Error as ProbeError;
 use crate::features::Without;
-use crate::priority::{self, Rank};
-use crate::queue::Queue;
+use crate::intake::Intake;
 use crate::reader::Reader;
 use attach::Hook;
 use decode::Decoder;
@@ -63,8 +62,8 @@ pub struct Options {
     pub without: Without,
 }
 
-/// [`Packets::drain`] returns after so many blocks of the queue.
-const BLOCKS: usize = 8;
+/// [`Packets::drain`] returns after so many turns.
+const TURNS: usize = 8;
 
 /// A running capture of packets.
 pub struct Packets {
@@ -75,8 +74,7 @@ pub struct Packets {
     interfaces: Vec<Interface>,
     object: Object,
     reader: Reader,
-    queue: Arc<Queue>,
-    rank: Rank,
+    intake: Arc<Intake>,
     shared: Arc<Shared>,
     decoder: Decoder,
     notes: Vec<String>,
@@ -120,30 +118,22 @@ impl Packets {
 
     /// Becomes readable when there is something to [`drain`](Self::drain).
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.queue.filled()
+        self.intake.queue().filled()
     }
 
-    /// Hands out what was read, in order, for a bounded time.
+    /// Hands out what was captured, in order, for a bounded time. To be called by the thread that
+    /// loaded the capture, which is given a share of the CPU that fits what there is to do.
     pub fn drain(&mut self, mut handle: impl FnMut(Packet<'_>)) -> Drained {
-        let Self { queue, decoder, rank, .. } = self;
-        let mut drained = Drained { records: 0, more: true };
-        for _ in 0..BLOCKS {
-            let Some((block, urgent)) = queue.pop() else {
-                drained.more = false;
-                break;
-            };
-            let wanted = if urgent { Rank::Urgent } else { Rank::Calm };
-            if *rank != wanted {
-                *rank = wanted;
-                priority::take(wanted);
+        let Self { intake, decoder, .. } = self;
+        let mut records = 0;
+        for _ in 0..TURNS {
+            let handled = intake.work(|sample| decoder.decode(sample, &mut handle));
+            records += handled;
+            if handled == 0 {
+                return Drained { records, more: false };
             }
-            drained.records += block.len();
-            for sample in block.samples() {
-                decoder.decode(sample, &mut handle);
-            }
-            queue.recycle(block);
         }
-        drained
+        Drained { records, more: true }
     }
 
     /// Counts so far, of each interface.
@@ -174,7 +164,7 @@ impl Packets {
 
     /// True if nothing will come any more after [`detach`](Self::detach).
     pub fn is_drained(&self) -> bool {
-        self.reader.has_stopped() && self.queue.is_empty()
+        self.reader.has_stopped() && self.intake.queue().is_empty()
     }
 
     fn map(&self, name: &'static str) -> Result<libbpf_rs::Map<'_>, ProbeError> {

@@ -207,13 +207,18 @@ pub(crate) struct Capture {
 }
 
 pub(crate) fn capture(options: Options) -> Capture {
-    let packets = Packets::load(options).unwrap_or_else(|error| panic!("{error}"));
-    assert!(packets.notes().iter().all(|note| note.contains("BTF")), "{:?}", packets.notes());
-    let stop = Arc::new(
-        rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).expect("an eventfd"),
-    );
+    let stop = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+    let stop = Arc::new(stop);
     let stopped = Arc::clone(&stop);
-    let thread = std::thread::spawn(move || collect(packets, &stopped));
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let packets = Packets::load(options).unwrap_or_else(|error| panic!("{error}"));
+        let notes = packets.notes();
+        assert!(notes.iter().all(|note| note.contains("BTF")), "{notes:?}");
+        ready.send(()).unwrap();
+        collect(packets, &stopped)
+    });
+    is_ready.recv().expect("the capture could not be loaded");
     Capture { stop, thread }
 }
 
