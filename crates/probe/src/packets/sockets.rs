@@ -17,6 +17,16 @@ const REQUEST: usize = 56;
 /// Offsets in `struct inet_diag_msg`.
 const COOKIE: usize = 44;
 const INODE: usize = 68;
+const STATE: usize = 1;
+const TCP_LISTEN: u8 = 10;
+
+/// A socket that the kernel told of.
+#[derive(Debug, Clone, Copy)]
+struct Socket {
+    cookie: u64,
+    /// It accepts connections: nobody sends or receives with it.
+    listens: bool,
+}
 
 /// Which processes are wanted.
 #[derive(Debug, Default)]
@@ -37,11 +47,11 @@ impl Wanted {
 
 /// The owners of all TCP and UDP sockets of our network namespace, and notes about what is missing.
 pub(super) fn owners(wanted: &Wanted) -> (Vec<RawOwner>, Vec<String>) {
-    let mut cookies = HashMap::new();
+    let mut sockets = HashMap::new();
     let mut notes = Vec::new();
     for (protocol, name) in [(libc::IPPROTO_TCP, "TCP"), (libc::IPPROTO_UDP, "UDP")] {
         for family in [libc::AF_INET, libc::AF_INET6] {
-            if let Err(error) = list(family, protocol, &mut cookies) {
+            if let Err(error) = list(family, protocol, &mut sockets) {
                 notes.push(format!(
                     "owners of {name} sockets that are older than the capture are unknown until they \
                      are used: {error}"
@@ -50,11 +60,11 @@ pub(super) fn owners(wanted: &Wanted) -> (Vec<RawOwner>, Vec<String>) {
             }
         }
     }
-    (holders(&cookies, wanted), notes)
+    (holders(&sockets, wanted), notes)
 }
 
-/// Adds inode and cookie of each socket.
-fn list(family: i32, protocol: i32, cookies: &mut HashMap<u64, u64>) -> Result<(), Error> {
+/// Adds each socket by its inode.
+fn list(family: i32, protocol: i32, sockets: &mut HashMap<u64, Socket>) -> Result<(), Error> {
     let mut request = [0; REQUEST];
     request[0] = family as u8;
     request[1] = protocol as u8;
@@ -65,19 +75,21 @@ fn list(family: i32, protocol: i32, cookies: &mut HashMap<u64, u64>) -> Result<(
         let cookie = netlink::u32_at(message, COOKIE).zip(netlink::u32_at(message, COOKIE + 4));
         // Those that no process holds have no inode.
         if let (Some(inode), Some((low, high))) = (inode.filter(|inode| *inode != 0), cookie) {
-            cookies.insert(u64::from(inode), u64::from(high) << 32 | u64::from(low));
+            let cookie = u64::from(high) << 32 | u64::from(low);
+            let listens = message.get(STATE) == Some(&TCP_LISTEN);
+            sockets.insert(u64::from(inode), Socket { cookie, listens });
         }
     })
     .map_err(|source| Error::List { what: "sockets", source })
 }
 
 /// Finds the processes that hold these sockets. Of several, a wanted one counts, else the oldest.
-fn holders(cookies: &HashMap<u64, u64>, wanted: &Wanted) -> Vec<RawOwner> {
+fn holders(sockets: &HashMap<u64, Socket>, wanted: &Wanted) -> Vec<RawOwner> {
     let mut found: HashMap<u64, RawOwner> = HashMap::new();
     for pid in processes() {
         let mut holder: Option<(u32, String, bool)> = None;
         for inode in socket_inodes(pid) {
-            let Some(cookie) = cookies.get(&inode).copied() else { continue };
+            let Some(Socket { cookie, listens }) = sockets.get(&inode).copied() else { continue };
             let (uid, comm, is_wanted) = holder.get_or_insert_with(|| {
                 let (uid, comm) = identity(pid);
                 (uid, comm, wanted.has(pid, uid))
@@ -96,7 +108,7 @@ fn holders(cookies: &HashMap<u64, u64>, wanted: &Wanted) -> Vec<RawOwner> {
                     *known = owner;
                 }
                 // Which of them it is shows when one uses it.
-                known.settled = false;
+                known.settled = listens;
             }
         }
     }
