@@ -59,14 +59,15 @@ struct {
 
 static __always_inline bool copy(struct __sk_buff *skb, void *to, __u32 from, __u64 len, __u64 max)
 {
-	/* The verifier must see the bounds on the register that it checks. */
+	/*
+	 * The verifier must see the bounds on the register that it checks, and some do not learn from
+	 * a comparison with 0 that a number is at least 1.
+	 */
+	len -= 1;
 	barrier_var(len);
-	if (len > max)
+	if (len >= max)
 		return false;
-	barrier_var(len);
-	if (len < 1)
-		return false;
-	return bpf_skb_load_bytes(skb, from, to, len) == 0;
+	return bpf_skb_load_bytes(skb, from, to, len + 1) == 0;
 }
 
 /* The packet, with its tag put back. */
