@@ -176,7 +176,7 @@ fn a_pair_of_interfaces_shows_both_directions_of_every_kind_of_packet() {
     let theirs = tcpdump.stop();
     let (ours, tally) = capture.stop();
     assert_eq!((tally[0].seen, tally[0].lost), (ours.len() as u64, 0));
-    net::assert_same_in_any_order(&ours, &theirs);
+    net::assert_same(&ours, &theirs);
     for dir in [Direction::Send, Direction::Recv] {
         assert!(ours.iter().any(|packet| packet.dir == dir));
     }
@@ -256,7 +256,8 @@ fn an_interface_without_a_link_header_has_bare_ip() {
     let theirs = tcpdump.stop();
     let (ours, _) = capture.stop();
     net::assert_same(&ours, &theirs);
-    assert_eq!(ours.iter().map(|p| p.dir).collect::<Vec<_>>(), [Direction::Recv, Direction::Send]);
+    let in_order: Vec<_> = ours.iter().map(|packet| packet.dir).take(2).collect();
+    assert_eq!(in_order, [Direction::Recv, Direction::Send]);
     assert!(ours.iter().all(|packet| packet.bytes[0] == 0x45));
 }
 
@@ -267,17 +268,19 @@ fn a_short_snapshot_keeps_the_true_length() {
     let mut server = python(SERVER, &["127.0.0.1", &PORT.to_string()]);
     server.wait_for("ready");
     let tcpdump = Tcpdump::start("lo", "tcp");
-    let capture = capture(Options { snaplen: 60, ..on(&["lo"]) });
+    let capture = capture(Options { snaplen: 60, filter: Some("tcp".to_owned()), ..on(&["lo"]) });
     let mut client = python(CLIENT, &["127.0.0.1", &PORT.to_string()]);
     client.say("200000");
     client.wait_for(" 200000");
     let theirs = tcpdump.stop();
     let (ours, _) = capture.stop();
-    assert!(theirs.len() > 3);
-    for (our, their) in ours.iter().zip(&theirs) {
-        assert_eq!(our.bytes, their.bytes[..60.min(their.bytes.len())]);
-        assert_eq!(our.original_len as usize, their.bytes.len());
-    }
+    assert!(theirs.iter().any(|their| their.bytes.len() > 10_000));
+    let cut: Vec<Seen> = theirs
+        .into_iter()
+        .map(|their| Seen { bytes: their.bytes[..60.min(their.bytes.len())].to_vec(), ..their })
+        .collect();
+    // With the true length.
+    net::assert_same(&ours, &cut);
 }
 
 #[test]

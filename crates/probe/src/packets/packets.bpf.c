@@ -60,8 +60,8 @@ struct {
 static __always_inline bool copy(struct __sk_buff *skb, void *to, __u32 from, __u64 len, __u64 max)
 {
 	/*
-	 * The verifier must see the bounds on the register that it checks, and some do not learn from
-	 * a comparison with 0 that a number is at least 1.
+	 * The verifier must see the bounds on the register that it checks, and some do not learn
+	 * from a comparison with 0 that a number is at least 1.
 	 */
 	len -= 1;
 	barrier_var(len);
