@@ -3,19 +3,24 @@
 //! * [`Encoder`]: one record in, its bytes out. [`TextEncoder`] is for people, [`JsonEncoder`] for
 //!   programs; `docs/events.md` describes the latter's lines.
 //! * [`Output`]: an encoder, a buffer and a destination. It knows when nobody reads any more.
+//! * [`KeyLog`]: TLS secrets to a key log that Wireshark reads.
 //! * [`create_private`]: how every file that may hold captured secrets is made.
 //!
 //! What a record means is `flow`'s business; what the user asked for is `cli`'s.
 
+mod har;
 mod invisible;
 mod json;
+mod keylog;
 mod kind;
 mod output;
 mod private_file;
 mod text;
 mod time;
 
+pub use har::{Har, HarError, HarStats};
 pub use json::{JsonEncoder, JsonOptions};
+pub use keylog::{KeyLog, KeyLogStats, Logged};
 pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
 pub use private_file::{PrivateFileError, create_private};
 pub use text::{TextEncoder, TextOptions};
