@@ -70,6 +70,9 @@ pub enum Error {
         /// From which version on it works.
         needs: &'static str,
     },
+    /// Packets cannot be captured as asked.
+    #[error(transparent)]
+    Packets(#[from] crate::packets::Error),
     /// Waiting for the kernel failed.
     #[error("cannot wait for events: {0}")]
     Wait(io::Error),

@@ -19,7 +19,7 @@ const QUEUE: usize = 256 << 20;
 pub(crate) fn run(config: &DatabaseConfig) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.global)?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
-    let writer = Writer::open(common)?;
+    let writer = Writer::open(common, None)?;
     capture(common, files(config), |scope| Databases::load(config, writer, scope))
 }
 

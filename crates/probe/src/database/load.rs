@@ -12,9 +12,9 @@ use crate::memory;
 use crate::object;
 use crate::priority::{self, Rank};
 use crate::queue::Queue;
-use crate::record::Configuration;
+use crate::reader::Reader;
+use crate::record::{self, Configuration};
 use crate::tls::load::{MAX_RINGS, ring_buffers, set_ring_count};
-use crate::tls::reader::Reader;
 use crate::tls::shared::Shared;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -91,7 +91,7 @@ impl Capture {
             .map(|fd| fd.try_clone_to_owned())
             .collect::<io::Result<_>>()
             .map_err(Error::Wait)?;
-        let intake = Arc::new(Intake::new(rings, queue));
+        let intake = Arc::new(Intake::new(rings, queue, record::used));
         let reader = Reader::start(fds, Arc::clone(&shared), Arc::clone(&intake))?;
         priority::take(Rank::Calm);
         let mut capture = Self {

@@ -1,7 +1,6 @@
 //! Puts the programs and maps into the kernel.
 
 use super::decode::Decoder;
-use super::reader::Reader;
 use super::shared::Shared;
 use super::{Capture, Options};
 use crate::attach::Probe;
@@ -14,7 +13,8 @@ use crate::memory;
 use crate::object;
 use crate::priority::{self, Rank};
 use crate::queue::Queue;
-use crate::record::Configuration;
+use crate::reader::Reader;
+use crate::record::{self, Configuration};
 use crate::ring::{BpfRing, Buffer, Rings};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, OpenObject, libbpf_sys};
 use std::io;
@@ -87,7 +87,7 @@ impl Capture {
             .map(|fd| fd.try_clone_to_owned())
             .collect::<io::Result<_>>()
             .map_err(Error::Wait)?;
-        let intake = Arc::new(Intake::new(rings, queue));
+        let intake = Arc::new(Intake::new(rings, queue, record::used));
         let reader = Reader::start(fds, Arc::clone(&shared), Arc::clone(&intake))?;
         priority::take(Rank::Calm);
         let connections = object

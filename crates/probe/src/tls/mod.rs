@@ -7,7 +7,6 @@
 mod attach;
 mod decode;
 pub(crate) mod load;
-pub(crate) mod reader;
 pub(crate) mod shared;
 mod tally;
 
@@ -17,10 +16,10 @@ use crate::error::Error;
 use crate::features::{Features, Without};
 use crate::intake::Intake;
 use crate::object;
+use crate::reader::Reader;
 use decode::Decoder;
 use event::{Event, Library, Timestamp};
 use libbpf_rs::{MapHandle, Object};
-use reader::Reader;
 use shared::Shared;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
