@@ -185,8 +185,8 @@ impl Client {
         loop {
             match self.receive() {
                 (b'E', body) => {
-                    let fields = body.split(|byte| *byte == 0);
-                    let code = fields.filter_map(|field| field.strip_prefix(b"C")).next().unwrap();
+                    let mut fields = body.split(|byte| *byte == 0);
+                    let code = fields.find_map(|field| field.strip_prefix(b"C")).unwrap();
                     answer = Err(String::from_utf8(code.to_vec()).unwrap());
                 }
                 (b'Z', _) => return answer,

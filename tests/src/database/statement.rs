@@ -88,7 +88,7 @@ pub fn of_length(len: usize) -> String {
     let mut fill = String::with_capacity(room);
     while fill.len() + 3 <= room {
         fill.push(fastrand::alphanumeric());
-        if fill.len() % 97 == 0 && fill.len() + 2 <= room {
+        if fill.len().is_multiple_of(97) && fill.len() + 2 <= room {
             fill.push('ü');
         }
     }

@@ -17,22 +17,22 @@ fn exchange(server: &Server, each: usize) -> Sent {
                 scope.spawn(|| {
                     let mut client = server.connect();
                     let mut sent = Vec::new();
-                    let mut send =
+                    let mut note =
                         |op: &str, text: &str| sent.push((op.to_owned(), text.to_owned()));
                     for (number, len) in lengths(each).into_iter().enumerate() {
                         let text = of_length(len);
                         if number % 3 > 0 {
                             let _ = client.query(&text);
-                            send("query", &text);
+                            note("query", &text);
                             continue;
                         }
                         let name = format!("s{number}");
-                        send("prepare", &text);
+                        note("prepare", &text);
                         if client.prepare(&name, &text).is_ok() {
                             for _ in 0..2 {
                                 client.execute(&name).unwrap();
-                                send("bind", &text);
-                                send("execute", &text);
+                                note("bind", &text);
+                                note("execute", &text);
                             }
                         }
                     }

@@ -171,6 +171,6 @@ impl Module for Databases {
     }
 
     fn take_error(&mut self) -> Option<anyhow::Error> {
-        self.writer.take_error().map(Into::into)
+        self.writer.take_error()
     }
 }

@@ -77,14 +77,13 @@ impl Assembler {
                 self.open.insert(header.conn, open);
             }
             Sample::Text { bytes } => self.text(&header, bytes),
-            Sample::Unreadable => match self.open.get_mut(&header.conn) {
-                Some(open) => {
+            // The kernel side has counted it.
+            Sample::Unreadable => {
+                if let Some(open) = self.open.get_mut(&header.conn) {
                     open.text.get_or_insert_default();
                     open.incomplete = Some("unreadable");
                 }
-                // Counted by the kernel side.
-                None => {}
-            },
+            }
             Sample::End(end) => {
                 // The kernel side counted a statement whose beginning was lost.
                 if let Some(open) = self.open.remove(&header.conn) {

@@ -157,12 +157,11 @@ fn probes(image: &Image<'_>, wanted: &[Wanted], notes: &mut Vec<String>) -> Vec<
             let symbol = image.function(name)?;
             probe(image, name, *role, symbol.vaddr)
         });
-        match found {
-            Some(probe) => probes.push(probe),
-            None => {
-                let name = names.first().copied().unwrap_or_default();
-                notes.push(format!("{without}: no {name}"));
-            }
+        if let Some(probe) = found {
+            probes.push(probe);
+        } else {
+            let name = names.first().copied().unwrap_or_default();
+            notes.push(format!("{without}: no {name}"));
         }
     }
     probes
