@@ -7,6 +7,7 @@ mod exactness;
 mod filters;
 mod harm;
 mod inspect;
+mod keylog;
 mod load;
 mod machinery;
 mod output;

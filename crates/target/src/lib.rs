@@ -4,6 +4,7 @@
 //!
 //! - [`analyze`]: the probes for a file's TLS functions, and the offsets in its structs;
 //! - [`carries_tls`]: is a file worth analysing?
+//! - [`keys`], [`keys_for_version`]: where TLS secrets pass through registers;
 //! - [`libcrypto_layout`], [`version_string`]: what only the libcrypto beside a libssl knows.
 
 mod analysis;
@@ -27,7 +28,7 @@ pub use analysis::{Analysis, analyze, analyze_with};
 pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};
-pub use keys::{Address, KeyPlan, KeyProbe, KeySource};
+pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use prefilter::carries_tls;
 pub use shell::{Call, Lines, Shell, ShellPlan, Variable, analyze_shell, is_shell};

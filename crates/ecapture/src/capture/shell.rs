@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(crate) fn run(config: &ShellConfig) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.global)?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &[] };
-    let writer = Writer::open(common)?;
+    let writer = Writer::open(common, None)?;
     capture(common, files(config), |scope| Shells::load(config, writer, scope))
 }
 

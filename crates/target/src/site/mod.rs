@@ -13,6 +13,7 @@ pub use options::{Options, Placement};
 pub use plan::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
 
 pub(crate) use inner::Wrapper;
+pub(crate) use place::first_site;
 pub(crate) use planner::Planner;
 
 #[cfg(test)]
