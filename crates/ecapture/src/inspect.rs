@@ -1,4 +1,5 @@
-//! `ecapture inspect`: which TLS libraries a file or a process has, or which shell it is, what would be probed, and why.
+//! `ecapture inspect`: which TLS libraries a file or a process has, or which shell it is, what would be
+//! probed, and why.
 
 use crate::analysis::{self, Planned, Wanted};
 use crate::{log, shell};

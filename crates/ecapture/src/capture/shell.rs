@@ -179,6 +179,6 @@ impl Module for Shells {
     }
 
     fn take_error(&mut self) -> Option<anyhow::Error> {
-        self.writer.take_error().map(Into::into)
+        self.writer.take_error()
     }
 }
