@@ -1,6 +1,6 @@
 //! Puts the programs of any family on sites of a file, in the way that the kernel has.
 
-pub(crate) mod fixed;
+mod fixed;
 
 use crate::error::Error;
 use crate::features::Features;

@@ -1,15 +1,13 @@
 //! Puts probes on one shell's file.
 
+use super::Capture;
 use super::assemble::{File as Attached, Kind};
 use super::record::{self, MAX_FILES};
-use super::{Capture, Probe};
-use crate::attach::fixed;
+use crate::attach;
 use crate::error::Error;
 use event::Library;
-use libbpf_rs::{MapCore, MapFlags, UprobeMultiOpts, UprobeOpts};
-use std::ffi::CString;
+use libbpf_rs::{MapCore, MapFlags};
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 /// A place in a file.
@@ -88,60 +86,20 @@ impl Capture {
                 sites.push(("shell_read", *entry, false));
             }
         }
+        let place = attach::Place {
+            file,
+            path: &library.path,
+            pids: attach::Place::pids(self.pids.as_deref(), self.follow_children),
+            features: self.features,
+        };
         let mut probes = Vec::new();
-        for (program, place, retprobe) in sites {
-            let cookie = number as u64 | place.vaddr << 16;
-            self.attach_site(program, place, cookie, retprobe, file, &library.path, &mut probes)?;
+        for (program, at, retprobe) in sites {
+            let mut sites = attach::Sites::default();
+            sites.push(at.offset, number as u64 | at.vaddr << 16);
+            place.attach(&self.program(program)?, &sites, retprobe, &mut probes)?;
         }
         self.probes.append(&mut probes);
         self.files.push(Attached { library: Arc::new(library), kind: shell.kind });
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one site is all of these")]
-    fn attach_site(
-        &self,
-        program: &'static str,
-        place: Place,
-        cookie: u64,
-        retprobe: bool,
-        file: &File,
-        path: &str,
-        probes: &mut Vec<Probe>,
-    ) -> Result<(), Error> {
-        let failed =
-            |source| Error::Attach { what: program.to_owned(), path: path.to_owned(), source };
-        // The link in /proc leads to the open file itself, in whatever mount namespace it is.
-        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let open_name =
-            CString::new(open.as_str()).map_err(|nul| failed(std::io::Error::from(nul).into()))?;
-        let program = self.program(program)?;
-        let offset = place.offset as usize;
-        // Children are not known yet when probes are placed, so following them means all processes.
-        let pids: Vec<i32> = match &self.pids {
-            Some(pids) if !self.follow_children => pids.iter().map(|pid| *pid as i32).collect(),
-            _ => vec![-1],
-        };
-        for pid in pids {
-            if self.features.multi {
-                let opts = UprobeMultiOpts {
-                    offsets: vec![offset],
-                    cookies: vec![cookie],
-                    retprobe,
-                    ..Default::default()
-                };
-                let link = program.attach_uprobe_multi_with_opts(pid, &open, "", opts);
-                probes.push(Probe::Link { _link: link.map_err(failed)? });
-            } else if self.features.cookie {
-                let opts = UprobeOpts { cookie, retprobe, ..Default::default() };
-                let link = program.attach_uprobe_with_opts(pid, &open, offset, opts);
-                probes.push(Probe::Link { _link: link.map_err(failed)? });
-            } else {
-                let events = fixed::attach(&program, cookie, retprobe, pid, &open_name, &[offset]);
-                let events = events.map_err(failed)?.into_iter();
-                probes.extend(events.map(|event| Probe::Event { _event: event }));
-            }
-        }
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use super::assemble::Assembler;
 use super::record::Configuration;
-use super::{Capture, Options, Probe, readable};
+use super::{Capture, Options, readable};
+use crate::attach::Probe;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};

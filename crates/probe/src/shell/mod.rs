@@ -14,11 +14,12 @@ pub use assemble::Kind;
 pub use attach::{Lines, Place, Shell, Variables};
 
 use crate::Error;
+use crate::attach::{Probe, close_all};
 use crate::features::{Features, Without};
 use crate::ring::{Gauges, Rings};
 use assemble::{Assembler, File};
 use event::{Command, LossTable};
-use libbpf_rs::{Link, MapCore, MapFlags, Object};
+use libbpf_rs::{MapCore, MapFlags, Object};
 use record::Counters;
 use rustix::event::epoll;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,12 +41,6 @@ pub struct Options {
     pub uid: Option<u32>,
     /// Only tasks in this cgroup (v2) or below it.
     pub cgroup: Option<OwnedFd>,
-}
-
-/// Something attached, as long as it is kept.
-enum Probe {
-    Link { _link: Link },
-    Event { _event: OwnedFd },
 }
 
 /// Counts of a capture.
@@ -142,13 +137,7 @@ impl Capture {
 
     /// Removes every probe. What was captured before is still to be drained.
     pub fn detach(&mut self) {
-        // Each makes the kernel wait until no CPU runs the program any more, and it can wait for
-        // all of them together.
-        std::thread::scope(|scope| {
-            for probe in self.probes.drain(..) {
-                scope.spawn(move || drop(probe));
-            }
-        });
+        close_all(&mut self.probes);
     }
 
     fn counters(&self) -> Option<Counters> {

@@ -26,10 +26,12 @@ enum Source {
     BoringSsl { package: &'static str, version: &'static str, sources: &'static str },
     /// A wheel of `PyPI` that carries a library.
     PyPi { package: &'static str, version: &'static str },
+    /// bash, built with libreadline from the sources in Debian's archive.
+    Bash { version: &'static str, sha256: &'static str },
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 47] = [
+const LIBRARIES: [(&str, Source); 48] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -41,6 +43,13 @@ const LIBRARIES: [(&str, Source); 47] = [
     ("bookworm-shells", debian("bookworm", "amd64", &SHELLS)),
     ("trixie-shells", debian("trixie", "amd64", &SHELLS)),
     ("sid-shells", debian("sid", "amd64", &SHELLS)),
+    (
+        "readline-shells",
+        Source::Bash {
+            version: "5.2.37",
+            sha256: "370704c9c859f4060b7df19055e43bb9b5fa09d887699cf6ba87885c5485d36a",
+        },
+    ),
     ("bullseye-databases", debian("bullseye", "amd64", &databases::BULLSEYE)),
     ("bookworm-databases", debian("bookworm", "amd64", &databases::BOOKWORM)),
     ("trixie-databases", debian("trixie", "amd64", &databases::TRIXIE)),
@@ -94,6 +103,9 @@ const LIBRARIES: [(&str, Source); 47] = [
 /// `openssl` of a suite that is newer than the host, with all it needs but the kernel.
 const TO_RUN: [&str; 5] = ["openssl", "libssl3t64", "libc6", "zlib1g", "libzstd1"];
 
+/// The shells of a suite, with all they need but the kernel; the static zsh has its line editor
+/// built in.
+const SHELLS: [&str; 6] = ["bash", "zsh", "zsh-static", "libtinfo6", "libcap2", "libc6"];
 /// `gnutls-cli`, `gnutls-serv` and a `wget` that is linked with `GnuTLS`, with all they need but the
 /// kernel.
 const GNUTLS_TO_RUN: [&str; 21] = [
@@ -172,9 +184,6 @@ const GNUTLS_TO_RUN_11: [&str; 21] = [
 /// The tools of NSS, with all they need but the kernel.
 const NSS_TO_RUN: [&str; 6] =
     ["libnss3-tools", "libnss3", "libnspr4", "libsqlite3-0", "libc6", "zlib1g"];
-/// The shells of a suite, with all they need but the kernel; the static zsh has its line editor
-/// built in.
-const SHELLS: [&str; 6] = ["bash", "zsh", "zsh-static", "libtinfo6", "libcap2", "libc6"];
 
 const fn debian(
     suite: &'static str,
@@ -238,6 +247,7 @@ fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
         }
         Source::Npm { package, version } => npm::fetch(&partial, package, version)?,
         Source::OpenSsl { series, flags } => openssl::build(&partial, series, flags)?,
+        Source::Bash { version, sha256 } => shell::build(&partial, version, sha256)?,
         Source::BoringSsl { package, version, sources } => {
             boringssl::build(&partial, package, version, sources)?
         }
