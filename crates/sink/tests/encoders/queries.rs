@@ -81,7 +81,7 @@ fn a_terminal_is_not_driven_by_a_statement() {
         text(&hostile(), options),
         "2026-11-22T00:05:08.123456789Z PID:901, Comm:x\\n\\x1b[2J, TID:955, UID:110, \
          Lib:/usr/sbin/mariadbd, Kind:query, System:postgresql, Op:unknown, User:a, Schema:b\\n, \
-         Client:[local], Len:23, Incomplete:lost, Outcome:unfinished, Rows:7\n\
+         Client:[local], Len:19, Incomplete:lost, Outcome:unfinished, Rows:7\n\
          select '\\x1b]0;owned\\x07'\n\n"
     );
 }
