@@ -690,13 +690,16 @@ int pg_message(struct pt_regs *ctx)
 SEC("uprobe")
 int pg_message_return(struct pt_regs *ctx)
 {
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 pid_tgid = bpf_get_current_pid_tgid(), cookie = cookie_of(ctx);
 	__u32 message = PT_REGS_RC(ctx);
 	struct thread *thread;
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
 	if (!wanted(pid_tgid))
+		return 0;
+	/* Counted at the entry; an instance of the program for each function needs a cookie. */
+	if (!cookie_role(cookie))
 		return 0;
 	thread = this_thread(pid_tgid);
 	output = this_output(ctx);
@@ -749,7 +752,7 @@ int pg_done(struct pt_regs *ctx)
 SEC("uprobe")
 int pg_report_start(struct pt_regs *ctx)
 {
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 pid_tgid = bpf_get_current_pid_tgid(), cookie = cookie_of(ctx);
 	__u32 level = PT_REGS_PARM1(ctx);
 	struct thread *thread;
 
@@ -757,6 +760,7 @@ int pg_report_start(struct pt_regs *ctx)
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
+	hit(cookie);
 	thread->report_level = level;
 	thread->report_code = 0;
 	return 0;
@@ -766,14 +770,16 @@ int pg_report_start(struct pt_regs *ctx)
 SEC("uprobe")
 int pg_report_code(struct pt_regs *ctx)
 {
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 pid_tgid = bpf_get_current_pid_tgid(), cookie = cookie_of(ctx);
 	__u32 code = PT_REGS_PARM1(ctx);
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
 	thread = this_thread(pid_tgid);
-	if (thread && thread->id)
-		thread->report_code = code;
+	if (!thread || !thread->id)
+		return 0;
+	hit(cookie);
+	thread->report_code = code;
 	return 0;
 }
 
