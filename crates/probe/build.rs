@@ -10,6 +10,10 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
     ("src/tls/tls.bpf.c", "tls.bpf.o", &[]),
     ("src/tls/tls.bpf.c", "tls_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
     ("src/tls/tls.bpf.c", "tls_no_ringbuf.bpf.o", &["-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"]),
+    ("src/shell/shell.bpf.c", "shell.bpf.o", &[]),
+    ("src/shell/shell.bpf.c", "shell_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
+    ("src/shell/shell.bpf.c", "shell_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    ("src/shell/shell.bpf.c", "shell_no_btf_loop.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"]),
     // The same without CO-RE relocations, for kernels that do not describe their types.
     ("src/tls/tls.bpf.c", "tls_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
     ("src/tls/tls.bpf.c", "tls_no_btf_loop.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"]),
@@ -30,6 +34,8 @@ fn main() {
     println!("cargo::rerun-if-changed=src/include");
     println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
     println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
+    println!("cargo::rerun-if-changed=src/shell/shell.h");
+    println!("cargo::rerun-if-changed=src/shell/task.h");
     for header in ["packets.h", "headers.h", "owner.h"] {
         println!("cargo::rerun-if-changed=src/packets/{header}");
     }

@@ -13,5 +13,6 @@ mod machinery;
 mod output;
 mod placement;
 mod run_command;
+mod shells;
 mod streaming;
 mod versions;

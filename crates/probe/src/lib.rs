@@ -20,6 +20,7 @@ mod queue;
 mod reader;
 mod record;
 mod ring;
+pub mod shell;
 pub mod tls;
 
 pub use error::Error;

@@ -21,6 +21,7 @@ mod layout;
 mod prefilter;
 #[cfg(test)]
 mod robustness;
+mod shell;
 mod site;
 
 pub use analysis::{Analysis, analyze, analyze_with};
@@ -30,4 +31,5 @@ pub use family::{Family, version_string};
 pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use prefilter::carries_tls;
+pub use shell::{Call, Lines, Shell, ShellPlan, Variable, analyze_shell, is_shell};
 pub use site::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle, Site};

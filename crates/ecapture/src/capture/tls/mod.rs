@@ -45,6 +45,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
     let files = Files {
         test: target::carries_tls,
         plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, &wanted)),
+        installed: Vec::new(),
         given: config.files.clone(),
         flag: config.family.files_flag(),
         what: "OpenSSL-family library",
