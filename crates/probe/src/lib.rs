@@ -6,6 +6,7 @@
 pub mod clock;
 mod error;
 pub mod features;
+pub mod gotls;
 mod mapping;
 mod memory;
 mod perf_event;

@@ -40,15 +40,36 @@ fn object(btf: bool, features: Features) -> &'static [u8] {
     }
 }
 
+/// Whose plaintext a capture is for: each has programs of its own for uprobes, and shares the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// OpenSSL and its forks.
+    OpenSsl,
+    /// Go.
+    Go,
+}
+
 /// Programs that are attached by uprobes; the others are raw tracepoints.
-const UPROBES: [&str; 4] = ["tls_entry", "tls_exit", "tls_end", "tls_set_fd"];
+const UPROBES: [(Kind, &[&str]); 2] = [
+    (Kind::OpenSsl, &["tls_entry", "tls_exit", "tls_end", "tls_set_fd"]),
+    (Kind::Go, &["go_write", "go_read_entry", "go_read_exit", "go_end"]),
+];
 
 /// More rings than this do not help: each is drained by the one reader.
 const MAX_RINGS: usize = 16;
 
 impl Capture {
-    /// Loads the programs and attaches those that need no library.
+    /// Loads the programs for OpenSSL-family libraries and attaches those that need no library.
     pub fn load(options: Options) -> Result<Self, Error> {
+        Self::load_kind(options, Kind::OpenSsl)
+    }
+
+    /// The same for programs built by Go.
+    pub fn load_go(options: Options) -> Result<Self, Error> {
+        Self::load_kind(options, Kind::Go)
+    }
+
+    fn load_kind(options: Options, kind: Kind) -> Result<Self, Error> {
         let cpus = libbpf_rs::num_possible_cpus().map_err(|source| Error::Load { source })?;
         let ring_count = cpus.clamp(1, MAX_RINGS);
         let ring_size = (options.ring_bytes.max(page_size()) * cpus.div_ceil(ring_count))
@@ -78,7 +99,7 @@ impl Capture {
             .name("tls")
             .and_then(|builder| builder.open_memory(object(use_btf, features)))
             .map_err(|source| Error::Load { source })?;
-        configure(&mut open, &configuration, features.multi)?;
+        configure(&mut open, kind, &configuration, features.multi)?;
         let object = open.load().map_err(memory::explain)?;
 
         let rings = if features.ring_buffer {
@@ -125,12 +146,12 @@ impl Capture {
                 .update(&0_u32.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)
                 .map_err(|source| Error::Map { map: "cgroups", source })?;
         }
-        capture.attach_tracepoints(use_btf);
+        capture.attach_tracepoints(kind, use_btf);
         Ok(capture)
     }
 
     /// Attaches what makes a capture better but is not needed for one.
-    fn attach_tracepoints(&mut self, use_btf: bool) {
+    fn attach_tracepoints(&mut self, kind: Kind, use_btf: bool) {
         if !use_btf {
             self.notes.push(
                 "without kernel type information (BTF), socket addresses are unknown, \
@@ -159,9 +180,10 @@ impl Capture {
                 notes.push(format!("{consequence}: {error}"));
             }
         }
-        // Linux 6.3 brought the pair; before, only receiving can be seen.
-        if (attach("tls_sock_send", "sock_send_length").is_some()
-            || attach("tls_sock_recv", "sock_recv_length").is_some())
+        // Linux 6.3 brought the pair; before, only receiving can be seen. Go needs neither.
+        if kind == Kind::OpenSsl
+            && (attach("tls_sock_send", "sock_send_length").is_some()
+                || attach("tls_sock_recv", "sock_recv_length").is_some())
             && let Some(error) = attach("tls_tcp_recv", "tcp_rcv_space_adjust")
         {
             notes.push(format!(
@@ -183,6 +205,7 @@ impl Capture {
 
 fn configure(
     open: &mut OpenObject,
+    kind: Kind,
     configuration: &Configuration,
     multi: bool,
 ) -> Result<(), Error> {
@@ -196,16 +219,20 @@ fn configure(
             }
         } else if name == "pids" && configuration.filter_pid == 0 {
             map.set_max_entries(1).map_err(|source| Error::Map { map: "pids", source })?;
+        } else if name == "go_calls" && kind != Kind::Go {
+            map.set_max_entries(1).map_err(|source| Error::Map { map: "go_calls", source })?;
         } else if name == "rings" {
             map.set_max_entries(configuration.ring_count)
                 .map_err(|source| Error::Map { map: "rings", source })?;
         }
     }
-    if multi {
-        for mut program in open.progs_mut() {
-            if UPROBES.iter().any(|name| program.name() == *name) {
-                program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
-            }
+    for mut program in open.progs_mut() {
+        let name = program.name().to_string_lossy().into_owned();
+        let of = UPROBES.iter().find(|(_, names)| names.contains(&name.as_str()));
+        let Some((of, _)) = of else { continue };
+        program.set_autoload(*of == kind);
+        if multi {
+            program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
         }
     }
     Ok(())

@@ -25,6 +25,7 @@ use shared::Shared;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+pub(crate) use attach::Sites;
 pub use attach::{Exit, Function, Operation, ResultStyle};
 pub use tally::Tally;
 

