@@ -41,6 +41,29 @@ pub(crate) enum CommandArgs {
     /// those that appear later.
     #[command(visible_alias = "openssl", after_help = examples::TLS)]
     Tls(Box<TlsArgs>),
+    /// Capture the plaintext of Go programs (crypto/tls).
+    ///
+    /// Without flags, of every Go program that runs or is started later.
+    #[command(visible_alias = "tlsgo", after_help = examples::GOTLS)]
+    Gotls(Box<GotlsArgs>),
+    /// Capture the plaintext of GnuTLS.
+    #[command(visible_alias = "gnu", after_help = examples::GNUTLS)]
+    Gnutls(Box<GnutlsArgs>),
+    /// Capture the plaintext of NSS (Firefox, Thunderbird).
+    #[command(visible_alias = "nss", after_help = examples::NSPR)]
+    Nspr(Box<NsprArgs>),
+    /// Capture the commands that are typed into bash, with their outcome.
+    #[command(after_help = examples::BASH)]
+    Bash(Box<BashArgs>),
+    /// Capture the commands that are typed into zsh, with their outcome.
+    #[command(after_help = examples::ZSH)]
+    Zsh(Box<ZshArgs>),
+    /// Capture the statements that MySQL and MariaDB servers execute.
+    #[command(after_help = examples::MYSQLD)]
+    Mysqld(Box<MysqldArgs>),
+    /// Capture the statements that PostgreSQL servers execute.
+    #[command(after_help = examples::POSTGRES)]
+    Postgres(Box<PostgresArgs>),
     /// Show the TLS libraries of a file or process, and where they would be probed.
     #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
@@ -129,9 +152,6 @@ pub(crate) struct CaptureArgs {
         value_name = "auto|always|never"
     )]
     pub(crate) color: Color,
-    /// Show the bytes as the library returned them, without looking for HTTP.
-    #[arg(long)]
-    pub(crate) no_parse: bool,
     /// Only processes in this cgroup (version 2).
     #[arg(long = "cgroup_path", alias = "cgroup-path", value_name = "DIR", value_parser = path_parser())]
     pub(crate) cgroup_path: Option<PathBuf>,
@@ -158,17 +178,42 @@ pub(crate) struct CaptureArgs {
     pub(crate) program: Vec<OsString>,
 }
 
+/// What the modules for TLS libraries have in common.
 #[derive(Debug, clap::Args)]
-pub(crate) struct TlsArgs {
-    /// Words of a packet filter (with -m pcap, not available yet).
-    #[arg(hide = true, value_name = "FILTER")]
+pub(crate) struct LibraryArgs {
+    /// With -m pcap: which packets, in the language of tcpdump (see pcap-filter(7)).
+    #[arg(value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
-    /// Only this library, or executable that contains one; repeatable.
-    #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
-    pub(crate) libssl: Vec<PathBuf>,
-    /// What to capture: text; keylog and pcap are not available yet.
-    #[arg(short, long, alias = "mode", value_name = "MODE", default_value = "text", value_parser = mode_parser(), hide_possible_values = true)]
-    pub(crate) model: CaptureMode,
+    /// What to write, a list: text (plaintext), keylog or key (TLS secrets), pcap or pcapng
+    /// (packets with their secrets).
+    #[arg(short, long, alias = "mode", value_name = "MODE,…", default_value = "text", value_delimiter = ',', value_parser = mode_parser(), hide_possible_values = true, action = ArgAction::Append)]
+    pub(crate) model: Vec<CaptureMode>,
+    /// With -m keylog: the file that secrets are appended to, in the format of SSLKEYLOGFILE; - is
+    /// standard output [default: `ecapture_openssl_key.log`, or as the
+    /// module is called].
+    #[arg(short, long, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) keylogfile: Option<PathBuf>,
+    /// With -m pcap: the packet file; - is standard output [default: save.pcapng].
+    #[arg(short = 'w', long, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) pcapfile: Option<PathBuf>,
+    /// With -m pcap: a network interface, repeatable [default: any, all that are up].
+    #[arg(short, long, value_name = "NAME", action = ArgAction::Append)]
+    pub(crate) ifname: Vec<String>,
+    /// With -m pcap: keep at most so many bytes of a packet; 0 is all [default: 0].
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub(crate) snaplen: Option<u32>,
+    /// With -m pcap: begin a new file after so many MB.
+    #[arg(long, value_name = "MB", value_parser = values::count, allow_negative_numbers = true)]
+    pub(crate) pcap_rotate_size: Option<NonZeroU64>,
+    /// With -m pcap: begin a new file after this time: 30s, 5m, 1h.
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) pcap_rotate_time: Option<Duration>,
+    /// With -m pcap: keep only so many files, the newest.
+    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true)]
+    pub(crate) pcap_keep: Option<NonZeroU64>,
+    /// Show the bytes as the library returned them, without looking for HTTP.
+    #[arg(long)]
+    pub(crate) no_parse: bool,
     /// How probe sites are chosen: the cheapest that are provably right, or entry and return.
     #[arg(
         long,
@@ -178,18 +223,117 @@ pub(crate) struct TlsArgs {
         value_name = "auto|entry"
     )]
     pub(crate) placement: Placement,
-    /// The key log file (not available yet).
-    #[arg(short, long, value_name = "FILE", hide = true)]
-    pub(crate) keylogfile: Option<PathBuf>,
-    /// The packet file (not available yet).
-    #[arg(short = 'w', long, value_name = "FILE", hide = true)]
-    pub(crate) pcapfile: Option<PathBuf>,
-    /// The network interface (not available yet).
-    #[arg(short, long, value_name = "NAME", hide = true)]
-    pub(crate) ifname: Option<String>,
-    /// The library's version (not available yet).
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TlsArgs {
+    /// Only this library, or executable that contains one; repeatable.
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    pub(crate) libssl: Vec<PathBuf>,
+    /// With -m keylog or pcap: take the library for this version, such as "openssl 1.1.1g", if its
+    /// keys are not found by themselves.
+    #[arg(long = "ssl_version", alias = "ssl-version", value_name = "VERSION")]
+    pub(crate) ssl_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GotlsArgs {
+    /// Only this executable or shared library; repeatable.
+    #[arg(short, long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    pub(crate) elfpath: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GnutlsArgs {
+    /// Only this library, or executable that contains one; repeatable.
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    pub(crate) gnutls: Vec<PathBuf>,
+    /// With -m keylog or pcap: nothing is needed, the library's keys are found by themselves.
     #[arg(long = "ssl_version", alias = "ssl-version", value_name = "VERSION", hide = true)]
     pub(crate) ssl_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NsprArgs {
+    /// Only this library (libssl3.so or libnspr4.so); repeatable.
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    pub(crate) nspr: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+}
+
+/// `--errnumber` of the shells.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ErrnumberArgs {
+    /// Only commands that ended with this exit status; 128 is all [default: 128].
+    #[arg(short, long, value_name = "STATUS", allow_negative_numbers = true)]
+    pub(crate) errnumber: Option<u8>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BashArgs {
+    /// Only this shell; repeatable [default: all that run or are installed].
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    pub(crate) bash: Vec<PathBuf>,
+    /// The libreadline that it is linked with, if it cannot be found by itself.
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) readlineso: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) errnumber: ErrnumberArgs,
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ZshArgs {
+    /// Only this shell; repeatable [default: all that run or are installed].
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    pub(crate) zsh: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) errnumber: ErrnumberArgs,
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MysqldArgs {
+    /// Only this server executable; repeatable [default: all that run or are installed].
+    #[arg(short, long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    pub(crate) mysqld: Vec<PathBuf>,
+    /// The function that dispatches a command, by its symbol, if it cannot be found by itself.
+    #[arg(short, long, value_name = "SYMBOL")]
+    pub(crate) funcname: Option<String>,
+    /// Where that function is in the file, in bytes, if it has no symbol.
+    #[arg(long, value_name = "BYTES", value_parser = values::offset)]
+    pub(crate) offset: Option<u64>,
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PostgresArgs {
+    /// Only this server executable; repeatable [default: all that run or are installed].
+    #[arg(short, long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    pub(crate) postgres: Vec<PathBuf>,
+    /// The function that executes a simple query, by its symbol, if it cannot be found by itself.
+    #[arg(short, long, value_name = "SYMBOL")]
+    pub(crate) funcname: Option<String>,
     #[command(flatten)]
     pub(crate) capture: CaptureArgs,
     #[command(flatten)]

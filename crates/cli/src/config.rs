@@ -2,15 +2,19 @@
 
 use crate::generate::Shell;
 use std::ffi::{OsStr, OsString};
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Capture what the OpenSSL family encrypts and decrypts.
+    /// Capture what a TLS library encrypts and decrypts.
     Tls(Box<TlsConfig>),
+    /// Capture what is typed into a shell.
+    Shell(Box<ShellConfig>),
+    /// Capture what a database server executes.
+    Database(Box<DatabaseConfig>),
     /// Show what would be probed.
     Inspect(InspectConfig),
     /// Show what works here.
@@ -65,8 +69,6 @@ pub struct CaptureConfig {
     pub output: Option<PathBuf>,
     /// When to use colour.
     pub color: Color,
-    /// Parse protocols; otherwise every record is a chunk of bytes as the library returned it.
-    pub parse: bool,
     /// Only processes in this cgroup (version 2).
     pub cgroup: Option<PathBuf>,
     /// End after this time.
@@ -81,19 +83,145 @@ pub struct CaptureConfig {
     pub program: Vec<OsString>,
 }
 
-/// `ecapture tls`.
+/// `ecapture tls`, `gotls`, `gnutls` and `nspr`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
     /// What every command has.
     pub global: Global,
     /// What capturing modules have in common.
     pub capture: CaptureConfig,
+    /// Whose plaintext.
+    pub family: TlsFamily,
     /// Only these library files or executables; empty is all that can be found.
-    pub libssl: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
+    /// Parse protocols; otherwise every record is a chunk of bytes as the library returned it.
+    pub parse: bool,
     /// How probe sites are chosen.
     pub placement: Placement,
+    /// Write plaintext.
+    pub text: bool,
+    /// Write secrets, and where to.
+    pub keylog: Option<Place>,
+    /// Write packets.
+    pub packets: Option<PacketConfig>,
+    /// Take a library whose keys are not found for this version.
+    pub ssl_version: Option<String>,
     /// What the user should know about the flags, to be logged.
     pub notes: Vec<String>,
+}
+
+/// The TLS libraries that a module is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFamily {
+    /// OpenSSL and what descends from it.
+    OpenSsl,
+    /// Go's crypto/tls.
+    Go,
+    /// `GnuTLS`.
+    GnuTls,
+    /// NSS.
+    Nss,
+}
+
+impl TlsFamily {
+    /// The flag that names files.
+    pub fn files_flag(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "--libssl",
+            Self::Go => "--elfpath",
+            Self::GnuTls => "--gnutls",
+            Self::Nss => "--nspr",
+        }
+    }
+}
+
+/// Where something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Standard output.
+    Stdout,
+    /// A file or FIFO.
+    File(PathBuf),
+}
+
+/// `-m pcap`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketConfig {
+    /// The packet file.
+    pub place: Place,
+    /// The interfaces by name; empty is all that are up.
+    pub interfaces: Vec<String>,
+    /// An expression in libpcap's language, unchecked; `None` is every packet.
+    pub filter: Option<String>,
+    /// Keep at most so many bytes of a packet; `None` is all.
+    pub snaplen: Option<NonZeroU32>,
+    /// When to begin a new file.
+    pub rotate: Rotate,
+}
+
+/// When a new file begins, and how many are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rotate {
+    /// After so many bytes.
+    pub bytes: Option<NonZeroU64>,
+    /// After this time.
+    pub time: Option<Duration>,
+    /// Only the newest so many.
+    pub keep: Option<NonZeroU64>,
+}
+
+/// `ecapture bash` and `zsh`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShellConfig {
+    /// What every command has.
+    pub global: Global,
+    /// What capturing modules have in common.
+    pub capture: CaptureConfig,
+    /// Which shell.
+    pub shell: ShellKind,
+    /// Only these executables; empty is all that can be found.
+    pub files: Vec<PathBuf>,
+    /// The libreadline that a bash is linked with.
+    pub readline: Option<PathBuf>,
+    /// Only commands that ended with this status.
+    pub status: Option<u8>,
+}
+
+/// The shells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellKind {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+}
+
+/// `ecapture mysqld` and `postgres`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseConfig {
+    /// What every command has.
+    pub global: Global,
+    /// What capturing modules have in common.
+    pub capture: CaptureConfig,
+    /// Which server.
+    pub database: DatabaseKind,
+    /// Only these executables; empty is all that can be found.
+    pub files: Vec<PathBuf>,
+    /// The function that gets a statement, by its symbol.
+    pub function: Option<String>,
+    /// The same by its position in the file, in bytes.
+    pub offset: Option<u64>,
+    /// What the user should know about the flags, to be logged.
+    pub notes: Vec<String>,
+}
+
+/// The database servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// `MySQL` and `MariaDB`.
+    Mysqld,
+    /// `PostgreSQL`
+    Postgres,
 }
 
 /// `ecapture inspect`.

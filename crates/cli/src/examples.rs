@@ -15,7 +15,49 @@ EXAMPLES:
   ecapture tls --format json --output events.json --duration 10s
   ecapture tls --libssl /opt/app/lib/libssl.so.3 --libssl /usr/bin/node
   ecapture tls --no-parse --format json --strict --summary balance.json
+  ecapture tls -m keylog -k keys.log
+  ecapture tls -m pcap -w all.pcapng -i eth0 tcp port 443
+  ecapture tls -m pcap -w - --pid 1234 | wireshark -k -i -
   ecapture tls -- curl https://example.com/";
+
+pub(crate) const GOTLS: &str = "\
+EXAMPLES:
+  ecapture gotls
+  ecapture gotls --elfpath /usr/bin/caddy --format json
+  ecapture gotls -m keylog,text -k keys.log
+  ecapture gotls -m pcap -w go.pcapng tcp port 443";
+
+pub(crate) const GNUTLS: &str = "\
+EXAMPLES:
+  ecapture gnutls
+  ecapture gnutls -m keylog -k keys.log
+  ecapture gnutls -- wget -qO- https://example.com/";
+
+pub(crate) const NSPR: &str = "\
+EXAMPLES:
+  ecapture nspr
+  ecapture nspr --pid 1234 --format json";
+
+pub(crate) const BASH: &str = "\
+EXAMPLES:
+  ecapture bash
+  ecapture bash --uid alice --format json
+  ecapture bash --errnumber 127";
+
+pub(crate) const ZSH: &str = "\
+EXAMPLES:
+  ecapture zsh
+  ecapture zsh --errnumber 1";
+
+pub(crate) const MYSQLD: &str = "\
+EXAMPLES:
+  ecapture mysqld
+  ecapture mysqld --mysqld /usr/sbin/mariadbd --format json";
+
+pub(crate) const POSTGRES: &str = "\
+EXAMPLES:
+  ecapture postgres
+  ecapture postgres --postgres /usr/lib/postgresql/15/bin/postgres";
 
 pub(crate) const INSPECT: &str = "\
 EXAMPLES:

@@ -20,8 +20,9 @@ mod values;
 mod version;
 
 pub use config::{
-    BtfMode, CaptureConfig, Color, Command, DoctorConfig, Format, Global, InspectConfig,
-    InspectTarget, Placement, TlsConfig,
+    BtfMode, CaptureConfig, Color, Command, DatabaseConfig, DatabaseKind, DoctorConfig, Format,
+    Global, InspectConfig, InspectTarget, PacketConfig, Place, Placement, Rotate, ShellConfig,
+    ShellKind, TlsConfig, TlsFamily,
 };
 pub use exit::Exit;
 pub use generate::{Shell, write_completion, write_man_pages};
@@ -33,7 +34,9 @@ use std::ffi::OsString;
 
 /// The command line as data: for completions, man pages, and everything else that describes it.
 pub fn clap_command() -> clap::Command {
-    args::Args::command().subcommands(modules::unavailable().map(Module::placeholder))
+    modules::unavailable().fold(args::Args::command(), |command, module| {
+        command.mut_subcommand(module.name, |_| module.placeholder())
+    })
 }
 
 /// Reads a command line, of which the first item is the program's own name.

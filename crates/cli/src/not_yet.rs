@@ -1,19 +1,19 @@
 //! Flags of the old command line that this version reads, and cannot do: one line each, to be
 //! removed when it can.
 
-use crate::args::{GlobalArgs, TlsArgs};
+use crate::Exit;
+use crate::args::GlobalArgs;
 use crate::values::Address;
-use crate::{CaptureMode, Exit};
 
 /// A use of a flag that is not available.
-struct NotYet<A> {
+struct NotYet {
     what: &'static str,
     instead: &'static str,
-    is_used: fn(&A) -> bool,
+    is_used: fn(&GlobalArgs) -> bool,
 }
 
 #[rustfmt::skip]
-static GLOBAL: [NotYet<GlobalArgs>; 6] = [
+static GLOBAL: [NotYet; 6] = [
     NotYet { what: "--logaddr with a network address", instead: "Give a file.", is_used: |args| matches!(args.logaddr, Some(Address::Network(_))) },
     NotYet { what: "--eventaddr", instead: "Use --output FILE.", is_used: |args| args.eventaddr.as_ref().is_some_and(|address| *address != Address::Default) },
     NotYet { what: "--ecaptureq", instead: "", is_used: |args| is_filled(args.ecaptureq.as_ref()) },
@@ -22,31 +22,13 @@ static GLOBAL: [NotYet<GlobalArgs>; 6] = [
     NotYet { what: "--eventroratetime", instead: "", is_used: |args| args.eventroratetime.is_some_and(|time| time != 0) },
 ];
 
-#[rustfmt::skip]
-static TLS: [NotYet<TlsArgs>; 6] = [
-    NotYet { what: "--model keylog", instead: "Use --model text.", is_used: |args| args.model == CaptureMode::Keylog },
-    NotYet { what: "--model pcap", instead: "Use --model text.", is_used: |args| args.model == CaptureMode::Pcap },
-    NotYet { what: "--keylogfile", instead: "", is_used: |args| args.keylogfile.is_some() },
-    NotYet { what: "--pcapfile", instead: "", is_used: |args| args.pcapfile.is_some() },
-    NotYet { what: "--ifname", instead: "", is_used: |args| is_filled(args.ifname.as_ref()) },
-    NotYet { what: "--ssl_version", instead: "Text mode needs no version: leave it out.", is_used: |args| is_filled(args.ssl_version.as_ref()) },
-];
-
 /// The old defaults were empty strings, so scripts may give them.
 fn is_filled(value: Option<&String>) -> bool {
     value.is_some_and(|value| !value.is_empty())
 }
 
 pub(crate) fn check_global(args: &GlobalArgs) -> Result<(), Exit> {
-    check(&GLOBAL, args)
-}
-
-pub(crate) fn check_tls(args: &TlsArgs) -> Result<(), Exit> {
-    check(&TLS, args)
-}
-
-fn check<A>(table: &[NotYet<A>], args: &A) -> Result<(), Exit> {
-    let Some(entry) = table.iter().find(|entry| (entry.is_used)(args)) else { return Ok(()) };
+    let Some(entry) = GLOBAL.iter().find(|entry| (entry.is_used)(args)) else { return Ok(()) };
     let message = format!("{} is not available yet in this version of ecapture", entry.what);
     let instead =
         if entry.instead.is_empty() { String::new() } else { format!("{} ", entry.instead) };

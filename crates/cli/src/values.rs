@@ -65,6 +65,15 @@ pub(crate) fn count(value: &str) -> Result<NonZeroU64, String> {
     value.parse().map_err(|_| "a whole number from 1 on is needed".to_owned())
 }
 
+/// A position in a file in bytes, decimal or hexadecimal; 0, the old default, is none.
+pub(crate) fn offset(value: &str) -> Result<u64, String> {
+    let parsed = match value.strip_prefix("0x").or_else(|| value.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => value.parse(),
+    };
+    parsed.map_err(|_| "a position in bytes is needed, such as 0x710410".to_owned())
+}
+
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
 /// A time such as `500ms`, `10s`, `1.5m` or `2h`.

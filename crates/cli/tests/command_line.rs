@@ -3,7 +3,7 @@
 
 use cli::{
     BtfMode, CaptureConfig, Color, Command, Exit, Format, Global, InspectTarget, MODULES,
-    Placement, TlsConfig,
+    PacketConfig, Place, Placement, Rotate, TlsConfig, TlsFamily,
 };
 use std::ffi::OsString;
 use std::path::Path;
@@ -30,6 +30,8 @@ fn error(line: &str) -> String {
 fn global(command: Command) -> Global {
     match command {
         Command::Tls(config) => config.global,
+        Command::Shell(config) => config.global,
+        Command::Database(config) => config.global,
         Command::Inspect(config) => config.global,
         Command::Doctor(config) => config.global,
         Command::Completion(_) | Command::Man(_) => panic!("{command:?} has none"),
@@ -60,7 +62,6 @@ fn the_defaults_are_the_old_ones() {
         format: Format::Text,
         output: None,
         color: Color::Auto,
-        parse: true,
         cgroup: None,
         duration: None,
         count: None,
@@ -70,7 +71,9 @@ fn the_defaults_are_the_old_ones() {
     };
     assert_eq!(config.capture, expected);
     assert_eq!(config.placement, Placement::Auto);
-    assert!(config.libssl.is_empty() && config.notes.is_empty());
+    assert_eq!(config.family, TlsFamily::OpenSsl);
+    assert!(config.text && config.parse && config.keylog.is_none() && config.packets.is_none());
+    assert!(config.files.is_empty() && config.notes.is_empty());
 }
 
 type Check<T> = (&'static str, fn(&T) -> bool);
@@ -142,14 +145,42 @@ fn of_a_repeated_flag_the_last_counts() {
     assert!(tls("tls --strict --strict").capture.strict);
 }
 
+fn goes_to(keylog: Option<&Place>, path: &str) -> bool {
+    keylog == Some(&Place::File(path.into()))
+}
+
+fn packets(config: &TlsConfig) -> &PacketConfig {
+    config.packets.as_ref().expect("packets are wanted")
+}
+
 #[rustfmt::skip]
 const TLS_FLAGS: &[Check<TlsConfig>] = &[
-    ("--libssl /a/libssl.so.3", |tls| tls.libssl == [Path::new("/a/libssl.so.3")]),
-    ("--libssl=/a --libssl b", |tls| tls.libssl == [Path::new("/a"), Path::new("b")]),
-    ("--libssl=", |tls| tls.libssl.is_empty()),
-    ("-m text", |tls| tls.capture.parse),
-    ("--model=text", |tls| tls.capture.parse),
-    ("--mode text", |tls| tls.capture.parse),
+    ("--libssl /a/libssl.so.3", |tls| tls.files == [Path::new("/a/libssl.so.3")]),
+    ("--libssl=/a --libssl b", |tls| tls.files == [Path::new("/a"), Path::new("b")]),
+    ("--libssl=", |tls| tls.files.is_empty()),
+    ("-m text", |tls| tls.text && tls.keylog.is_none() && tls.packets.is_none()),
+    ("--model=text", |tls| tls.text),
+    ("--mode text", |tls| tls.text),
+    ("-m keylog", |tls| !tls.text && goes_to(tls.keylog.as_ref(), "ecapture_openssl_key.log")),
+    ("-m key --keylogfile k.log", |tls| goes_to(tls.keylog.as_ref(), "k.log")),
+    ("-m keylog -k -", |tls| tls.keylog == Some(Place::Stdout)),
+    ("-m text,keylog", |tls| tls.text && tls.keylog.is_some() && tls.packets.is_none()),
+    ("-m text -m pcapng,keylog", |tls| tls.text && tls.keylog.is_some() && tls.packets.is_some()),
+    ("-m pcap -k k.log", |tls| tls.packets.is_some() && goes_to(tls.keylog.as_ref(), "k.log")),
+    ("-m text,keylog -k - -o text.log", |tls| tls.keylog == Some(Place::Stdout)),
+    ("-m pcap", |tls| packets(tls).place == Place::File("save.pcapng".into()) && !tls.text && tls.keylog.is_none()),
+    ("-m pcapng -w a.pcapng", |tls| packets(tls).place == Place::File("a.pcapng".into())),
+    ("-m pcap -w -", |tls| packets(tls).place == Place::Stdout),
+    ("-m pcap", |tls| packets(tls).interfaces.is_empty() && packets(tls).filter.is_none()),
+    ("-m pcap -i eth0 --ifname lo", |tls| packets(tls).interfaces == ["eth0", "lo"]),
+    ("-m pcap -i any", |tls| packets(tls).interfaces.is_empty()),
+    ("-m pcap -i lo tcp port 443", |tls| packets(tls).filter.as_deref() == Some("tcp port 443")),
+    ("-m pcap --snaplen 96", |tls| packets(tls).snaplen.is_some_and(|len| len.get() == 96)),
+    ("-m pcap --snaplen 0", |tls| packets(tls).snaplen.is_none()),
+    ("-m pcap --pcap-rotate-size 5", |tls| packets(tls).rotate.bytes.is_some_and(|bytes| bytes.get() == 5_000_000)),
+    ("-m pcap --pcap-rotate-time 30s --pcap-keep 3", |tls| packets(tls).rotate.time == Some(Duration::from_secs(30)) && packets(tls).rotate.keep.is_some()),
+    ("-m pcap", |tls| packets(tls).rotate == Rotate::default()),
+    ("-m keylog --ssl_version boringssl_a_14", |tls| tls.ssl_version.as_deref() == Some("boringssl_a_14")),
     ("--placement auto", |tls| tls.placement == Placement::Auto),
     ("--placement=entry", |tls| tls.placement == Placement::Entry),
     ("--format json", |tls| tls.capture.format == Format::Json),
@@ -159,7 +190,7 @@ const TLS_FLAGS: &[Check<TlsConfig>] = &[
     ("--output -", |tls| tls.capture.output.is_none()),
     ("--color always", |tls| tls.capture.color == Color::Always),
     ("--color=never", |tls| tls.capture.color == Color::Never),
-    ("--no-parse", |tls| !tls.capture.parse),
+    ("--no-parse", |tls| !tls.parse),
     ("--cgroup_path /sys/fs/cgroup/a", |tls| tls.capture.cgroup.as_deref() == Some(Path::new("/sys/fs/cgroup/a"))),
     ("--cgroup-path=/sys/fs/cgroup/a", |tls| tls.capture.cgroup.as_deref() == Some(Path::new("/sys/fs/cgroup/a"))),
     ("--cgroup_path=", |tls| tls.capture.cgroup.is_none()),
@@ -231,6 +262,18 @@ const REJECTED: &[(&str, &[&str])] = &[
     ("tls --pid 5 -- curl", &["--pid", "PROGRAM"]),
     ("tls curl https://example.com", &["curl https://example.com", "put -- before it"]),
     ("tls tcp port 443", &["tcp port 443", "--model pcap"]),
+    ("tls -k k.log", &["--keylogfile", "--model keylog"]),
+    ("tls --pcapfile a.pcapng", &["--pcapfile", "--model pcap"]),
+    ("tls -m keylog -i eth0", &["--ifname", "--model pcap"]),
+    ("tls -m keylog tcp port 443", &["tcp port 443", "--model pcap"]),
+    ("tls --ssl_version boringssl_a_14", &["--ssl_version", "needs no version"]),
+    ("tls -m text,keylog -k -", &["standard output", "plaintext", "--keylogfile -"]),
+    ("tls -m keylog,pcap -k - -w -", &["standard output", "--pcapfile -"]),
+    ("tls -m keylog -o out.log", &["--output", "--keylogfile"]),
+    ("tls -m pcap --pcap-keep 3", &["--pcap-keep", "--pcap-rotate-size"]),
+    ("tls -m pcap --pcap-rotate-size 0", &["--pcap-rotate-size", "from 1 on"]),
+    ("tls -m pcap -w - --pcap-rotate-size 5", &["standard output", "rotated"]),
+    ("tls -m pcap --snaplen -1", &["--snaplen", "'-1'"]),
     ("tls --no-pares", &["--no-pares", "--no-parse"]),
     ("inspect", &["PATH|PID"]),
     ("inspect a b", &["'b'"]),
@@ -261,14 +304,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("doctor --listen localhost:28256", "--listen"),
     ("tls --eventroratesize 1", "--eventroratesize"),
     ("tls --eventroratetime 1", "--eventroratetime"),
-    ("tls -m key", "--model keylog"),
-    ("tls -m keylog -k k.log", "--model keylog"),
-    ("tls -m pcap -i eth0 -w a.pcapng tcp port 443", "--model pcap"),
-    ("tls -m pcapng", "--model pcap"),
-    ("tls -k k.log", "--keylogfile"),
-    ("tls --pcapfile a.pcapng", "--pcapfile"),
-    ("tls -i eth0", "--ifname"),
-    ("tls --ssl_version boringssl_a_14", "--ssl_version"),
 ];
 
 #[test]
@@ -285,6 +320,7 @@ fn commands_are_known_by_alias_and_unambiguous_prefix() {
     let names =
         |line: &str| match parse(line).unwrap_or_else(|exit| panic!("{line}: {}", exit.text)) {
             Command::Tls(_) => "tls",
+            Command::Shell(_) | Command::Database(_) => "another",
             Command::Inspect(_) => "inspect",
             Command::Doctor(_) => "doctor",
             Command::Completion(_) => "completion",
@@ -347,7 +383,7 @@ fn file_names_and_programs_need_not_be_utf8() {
     let words = ["ecapture", "tls", "--libssl"].map(OsString::from).into_iter();
     let words = words.chain([odd(), "-o".into(), odd(), "--".into(), odd()]);
     let Ok(Command::Tls(config)) = cli::parse(words) else { panic!() };
-    assert_eq!(config.libssl, [odd()]);
+    assert_eq!(config.files, [odd()]);
     assert_eq!(config.capture.output, Some(odd().into()));
     assert_eq!(config.capture.program, [odd()]);
 }
@@ -380,8 +416,8 @@ fn every_command_has_examples_and_they_are_right() {
         let (_, examples) = help.split_once("EXAMPLES:\n").expect(command);
         assert!(examples.lines().count() >= 1, "{command}");
         for example in examples.lines() {
-            // A remark follows after several spaces, a redirection after >.
-            let line = example.trim().split("  ").next().unwrap().split('>').next().unwrap();
+            // A remark follows after several spaces, a redirection after > or |.
+            let line = example.trim().split("  ").next().unwrap().split(['>', '|']).next().unwrap();
             let line = line.strip_prefix("ecapture ").expect(example).trim();
             // Users differ from machine to machine.
             let line = line.replace("www-data", "root");
@@ -395,7 +431,7 @@ fn every_command_has_examples_and_they_are_right() {
 #[test]
 fn help_speaks_of_no_flag_that_cannot_be_used() {
     let help = parse("tls --help").unwrap_err().text;
-    for flag in ["--ecaptureq", "--listen", "--eventrorate", "--keylogfile", "--perf-reorder"] {
+    for flag in ["--ecaptureq", "--listen", "--eventrorate", "--perf-reorder"] {
         assert!(!help.contains(flag), "{flag}");
     }
 }

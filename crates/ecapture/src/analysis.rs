@@ -1,6 +1,6 @@
 //! From a file that carries TLS to what is probed in it.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use discover::Candidate;
 use event::Library;
 use probe::tls::{Exit, Function, Layout, Operation, ResultStyle};
@@ -18,6 +18,22 @@ pub(crate) struct Planned {
     pub(crate) analysis: Analysis,
     pub(crate) bio: Option<target::BioLayout>,
     pub(crate) version: Option<String>,
+}
+
+/// As [`plan`]; a file in which nothing can be probed is an error.
+pub(crate) fn plan_to_attach(
+    candidate: Candidate,
+    placement: Placement,
+) -> anyhow::Result<Box<Planned>> {
+    let planned = plan(candidate, placement)?;
+    if planned.functions.is_empty() {
+        bail!(
+            "{}: none of its functions can be probed: {}",
+            planned.library.path,
+            planned.analysis.notes.join("; ")
+        );
+    }
+    Ok(Box::new(planned))
 }
 
 /// Analyses `candidate`, and the libcrypto it works with.

@@ -39,10 +39,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Tls(config) => {
-            log::start(&config.global)?;
-            capture::run(&config)
-        }
+        Command::Tls(config) => capture::tls(&config),
+        // The command line refuses modules that the registry does not call available.
+        Command::Shell(_) | Command::Database(_) => anyhow::bail!("not available"),
         Command::Inspect(config) => {
             log::start(&config.global)?;
             inspect::run(&config)

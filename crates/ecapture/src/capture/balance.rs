@@ -47,17 +47,45 @@ pub(crate) struct FunctionReport {
     pub(crate) hits: u64,
 }
 
-/// The end-of-run balance. Bytes are payload.
+/// Plaintext that was seen. Bytes are payload.
 #[derive(Debug, Serialize)]
-pub(crate) struct Balance {
+pub(crate) struct Plaintext {
     connections: u64,
     calls: Traffic,
     bytes: Traffic,
-    lost: Lost,
     /// Calls of `SSL_peek`: seen, not data.
     peeks: u64,
     /// What went out by `SSL_sendfile` and cannot be shown.
     sendfile_bytes: u64,
+}
+
+impl From<&Tally> for Plaintext {
+    fn from(tally: &Tally) -> Self {
+        Self {
+            connections: tally.connections,
+            calls: Traffic { send: tally.calls_send, recv: tally.calls_recv },
+            bytes: Traffic { send: tally.bytes_send, recv: tally.bytes_recv },
+            peeks: tally.peeks,
+            sendfile_bytes: tally.sendfile_bytes,
+        }
+    }
+}
+
+impl Plaintext {
+    fn line(&self) -> String {
+        format!(
+            "{} connections; sent {} bytes in {} calls, received {} bytes in {} calls",
+            self.connections, self.bytes.send, self.calls.send, self.bytes.recv, self.calls.recv
+        )
+    }
+}
+
+/// The end-of-run balance: what the module's parts saw, and what was lost.
+#[derive(Debug, Serialize)]
+pub(crate) struct Balance {
+    #[serde(flatten)]
+    plaintext: Option<Plaintext>,
+    lost: Lost,
     /// Records that were written.
     records: u64,
     libraries: Vec<LibraryReport>,
@@ -66,18 +94,11 @@ pub(crate) struct Balance {
 }
 
 impl Balance {
-    pub(crate) fn new(
-        tally: &Tally,
-        lost: &LossTable,
-        records: u64,
-        libraries: Vec<LibraryReport>,
-    ) -> Self {
+    pub(crate) fn new(lost: &LossTable, records: u64, libraries: Vec<LibraryReport>) -> Self {
         let total = lost.total();
         let (cpu_seconds, max_rss_kib) = usage();
         Self {
-            connections: tally.connections,
-            calls: Traffic { send: tally.calls_send, recv: tally.calls_recv },
-            bytes: Traffic { send: tally.bytes_send, recv: tally.bytes_recv },
+            plaintext: None,
             lost: Lost {
                 events: total.events,
                 bytes: total.bytes,
@@ -86,13 +107,17 @@ impl Balance {
                     .map(|(place, loss)| (place, Place { events: loss.events, bytes: loss.bytes }))
                     .collect(),
             },
-            peeks: tally.peeks,
-            sendfile_bytes: tally.sendfile_bytes,
             records,
             libraries,
             cpu_seconds,
             max_rss_kib,
         }
+    }
+
+    /// With what was seen of plaintext.
+    pub(crate) fn with_plaintext(mut self, plaintext: Plaintext) -> Self {
+        self.plaintext = Some(plaintext);
+        self
     }
 
     /// True if anything was lost.
@@ -102,22 +127,24 @@ impl Balance {
 
     /// One line for people.
     pub(crate) fn line(&self) -> String {
-        let lost = if self.lost_anything() {
-            let places: Vec<String> = self
-                .lost
-                .by
-                .iter()
-                .map(|(name, place)| format!("{name}: {}, {} bytes", place.events, place.bytes))
-                .collect();
-            let Lost { events, bytes, .. } = self.lost;
-            format!("LOST {events} events, {bytes} bytes ({})", places.join("; "))
-        } else {
-            "lost nothing".to_owned()
-        };
-        format!(
-            "{} connections; sent {} bytes in {} calls, received {} bytes in {} calls; {lost}",
-            self.connections, self.bytes.send, self.calls.send, self.bytes.recv, self.calls.recv
-        )
+        let mut parts = Vec::new();
+        parts.extend(self.plaintext.as_ref().map(Plaintext::line));
+        parts.push(self.lost_line());
+        parts.join("; ")
+    }
+
+    fn lost_line(&self) -> String {
+        if !self.lost_anything() {
+            return "lost nothing".to_owned();
+        }
+        let places: Vec<String> = self
+            .lost
+            .by
+            .iter()
+            .map(|(name, place)| format!("{name}: {}, {} bytes", place.events, place.bytes))
+            .collect();
+        let Lost { events, bytes, .. } = self.lost;
+        format!("LOST {events} events, {bytes} bytes ({})", places.join("; "))
     }
 
     /// Writes it as JSON to `file`, which is at `path`.

@@ -1,8 +1,8 @@
 //! Where records go, and when that is over.
 
-use super::encoder;
+use super::Common;
 use anyhow::Context as _;
-use cli::TlsConfig;
+use cli::Format;
 use event::Record;
 use flow::Emit;
 use sink::{Output, OutputError, OutputState};
@@ -17,14 +17,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn open(config: &TlsConfig) -> anyhow::Result<Self> {
-        let output = match &config.capture.output {
-            Some(path) => Output::file(path, encoder(config, false))
+    pub(super) fn open(common: Common<'_>) -> anyhow::Result<Self> {
+        let output = match &common.capture.output {
+            Some(path) => Output::file(path, encoder(common, false))
                 .with_context(|| format!("--output {}", path.display()))?,
-            None => Output::stdout(encoder(config, std::io::stdout().is_terminal()))
+            None => Output::stdout(encoder(common, std::io::stdout().is_terminal()))
                 .context("cannot use standard output")?,
         };
-        let limit = config.capture.count.map(std::num::NonZeroU64::get);
+        let limit = common.capture.count.map(std::num::NonZeroU64::get);
         Ok(Self { output, records: 0, limit, error: None })
     }
 
@@ -70,5 +70,22 @@ impl Emit for Writer {
             Ok(_) => {}
             Err(error) => self.error = Some(error),
         }
+    }
+}
+
+/// Which format the user wants, as an encoder.
+fn encoder(common: Common<'_>, terminal: bool) -> Box<dyn sink::Encoder + Send> {
+    let Common { global, capture, .. } = common;
+    let tsize = global.tsize.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
+    match capture.format {
+        Format::Json => {
+            Box::new(sink::JsonEncoder::new(sink::JsonOptions { tsize, escape: terminal }))
+        }
+        Format::Text => Box::new(sink::TextEncoder::new(sink::TextOptions {
+            color: capture.color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref()),
+            escape: terminal,
+            hex: global.hex,
+            tsize,
+        })),
     }
 }

@@ -1,8 +1,6 @@
 //! Sleeping until something happens.
 
-use super::libraries::Libraries;
 use anyhow::Context as _;
-use probe::tls::Capture;
 use rustix::event::{Timespec, epoll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -17,12 +15,9 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    pub(crate) fn new(capture: &Capture, libraries: &Libraries) -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("cannot wait for events")?;
-        let waiter = Self { epoll };
-        waiter.add(capture.fd())?;
-        waiter.add(libraries.fd())?;
-        Ok(waiter)
+        Ok(Self { epoll })
     }
 
     /// Also wakes up when nobody reads standard output any more, if that can be known: it can of a

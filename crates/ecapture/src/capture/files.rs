@@ -1,35 +1,36 @@
-//! Finds libraries and plans their probes, in a thread of its own: reading and disassembling a large
+//! Finds files and plans their probes, in a thread of its own: reading and disassembling a large
 //! file must not keep the reader from its rings.
 
-use crate::analysis::{self, Planned};
+use super::module::Planner;
 use discover::{Candidate, Finder, Notice, Scope, Watcher};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use target::Placement;
 
-/// What says whether a file carries TLS.
+/// What says whether a file is one to plan for.
 type Test = fn(&[u8]) -> bool;
 
-/// Which libraries to look for.
-pub(crate) struct Search {
+/// Which files to look for.
+pub(crate) struct Options<P> {
     /// Only these files; empty is all.
     pub(crate) given: Vec<Candidate>,
     /// Only what these processes use; empty is all processes.
     pub(crate) pids: Vec<u32>,
-    /// How probe sites are chosen.
-    pub(crate) placement: Placement,
+    /// Whether a file is one to plan for.
+    pub(crate) test: Test,
+    /// How probes are planned.
+    pub(crate) plan: Planner<P>,
     /// Look at everything, not just at what was given.
     pub(crate) everything: bool,
 }
 
 /// What the thread says.
-pub(crate) enum Finding {
-    /// A library to attach to.
-    Library(Box<Planned>),
+pub(crate) enum Finding<P> {
+    /// A file to attach to.
+    Planned(P),
     /// One that cannot be attached to, and why.
     Refused(PathBuf, anyhow::Error),
     /// Something the user should know.
@@ -39,24 +40,31 @@ pub(crate) enum Finding {
 }
 
 /// The running search.
-pub(crate) struct Libraries {
-    findings: Receiver<Finding>,
+pub(crate) struct Search<P> {
+    findings: Receiver<Finding<P>>,
     arrived: OwnedFd,
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Libraries {
+/// The file at `path`, if it is one to plan for.
+pub(crate) fn program(path: &Path, test: Test) -> Option<Candidate> {
+    let candidate = discover::given(path).ok()?;
+    let bytes = std::fs::read(candidate.open_path()).ok()?;
+    test(&bytes).then_some(candidate)
+}
+
+impl<P: Send + 'static> Search<P> {
     /// Starts to search, and to watch for new files until it is dropped.
-    pub(crate) fn search(search: Search) -> io::Result<Self> {
+    pub(crate) fn start(options: Options<P>) -> io::Result<Self> {
         let (sender, findings) = channel();
         let arrived = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
         let teller = Teller { sender, arrived: arrived.try_clone()? };
         let stopped = stop.try_clone()?;
         let thread = std::thread::Builder::new()
-            .name("libraries".to_owned())
-            .spawn(move || run(search, &teller, &stopped))?;
+            .name("files".to_owned())
+            .spawn(move || run(options, &teller, &stopped))?;
         Ok(Self { findings, arrived, stop, thread: Some(thread) })
     }
 
@@ -66,13 +74,13 @@ impl Libraries {
     }
 
     /// The next finding, if there is one.
-    pub(crate) fn take(&self) -> Option<Finding> {
+    pub(crate) fn take(&self) -> Option<Finding<P>> {
         let _ = rustix::io::read(&self.arrived, &mut [0; 8]);
         self.findings.try_recv().ok()
     }
 }
 
-impl Drop for Libraries {
+impl<P> Drop for Search<P> {
     fn drop(&mut self) {
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
@@ -81,30 +89,22 @@ impl Drop for Libraries {
     }
 }
 
-struct Teller {
-    sender: Sender<Finding>,
+struct Teller<P> {
+    sender: Sender<Finding<P>>,
     arrived: OwnedFd,
 }
 
-impl Teller {
-    fn tell(&self, finding: Finding) {
+impl<P> Teller<P> {
+    fn tell(&self, finding: Finding<P>) {
         // A receiver that is gone has stopped caring.
         let _ = self.sender.send(finding);
         let _ = rustix::io::write(&self.arrived, &1_u64.to_ne_bytes());
     }
 
-    fn tell_planned(&self, candidate: Candidate, placement: Placement) {
+    fn tell_planned(&self, candidate: Candidate, plan: &Planner<P>) {
         let path = candidate.path.clone();
-        self.tell(match analysis::plan(candidate, placement) {
-            Ok(planned) if planned.functions.is_empty() => Finding::Refused(
-                path.clone(),
-                anyhow::anyhow!(
-                    "{}: none of its functions can be probed: {}",
-                    path.display(),
-                    planned.analysis.notes.join("; ")
-                ),
-            ),
-            Ok(planned) => Finding::Library(Box::new(planned)),
+        self.tell(match plan(candidate) {
+            Ok(plan) => Finding::Planned(plan),
             Err(error) => Finding::Refused(path, error),
         });
     }
@@ -116,15 +116,15 @@ impl Teller {
     }
 }
 
-fn run(search: Search, teller: &Teller, stop: &OwnedFd) {
-    let Search { given, pids, placement, everything } = search;
-    let mut finder: Finder<Test> = Finder::new(target::carries_tls);
+fn run<P>(options: Options<P>, teller: &Teller<P>, stop: &OwnedFd) {
+    let Options { given, pids, test, plan, everything } = options;
+    let mut finder: Finder<Test> = Finder::new(test);
     // Watching starts before the scan, so that nothing falls between the two.
     let watcher = if everything {
         Watcher::open()
             .map_err(|error| {
                 teller.tell(Finding::Note(format!(
-                    "libraries that programs load from now on are not captured: {error}"
+                    "files that programs load from now on are not captured: {error}"
                 )));
             })
             .ok()
@@ -132,10 +132,10 @@ fn run(search: Search, teller: &Teller, stop: &OwnedFd) {
         None
     };
     for candidate in given {
-        teller.tell_planned(candidate, placement);
+        teller.tell_planned(candidate, &plan);
     }
     if everything {
-        scan(&mut finder, &pids, placement, teller);
+        scan(&mut finder, &pids, &plan, teller);
     }
     teller.tell(Finding::Searched);
     let Some(mut watcher) = watcher else { return };
@@ -148,7 +148,7 @@ fn run(search: Search, teller: &Teller, stop: &OwnedFd) {
             Notice::Fork { .. } | Notice::Exit { .. } => {}
         });
         if lost {
-            scan(&mut finder, &pids, placement, teller);
+            scan(&mut finder, &pids, &plan, teller);
         }
         for mapping in mappings {
             if !pids.is_empty() && !pids.contains(&mapping.pid) {
@@ -156,13 +156,13 @@ fn run(search: Search, teller: &Teller, stop: &OwnedFd) {
             }
             // The process may be gone again: then nothing is left to capture there.
             if let Ok(Some(candidate)) = finder.look_at(&mapping) {
-                teller.tell_planned(candidate, placement);
+                teller.tell_planned(candidate, &plan);
             }
         }
     }
 }
 
-fn scan(finder: &mut Finder<Test>, pids: &[u32], placement: Placement, teller: &Teller) {
+fn scan<P>(finder: &mut Finder<Test>, pids: &[u32], plan: &Planner<P>, teller: &Teller<P>) {
     let scope = if pids.is_empty() { Scope::All } else { Scope::Only(pids) };
     let processes = finder.scan_processes(scope);
     if processes.unreadable > 0 {
@@ -173,13 +173,13 @@ fn scan(finder: &mut Finder<Test>, pids: &[u32], placement: Placement, teller: &
     }
     teller.note_failures(processes.failed);
     for candidate in processes.candidates {
-        teller.tell_planned(candidate, placement);
+        teller.tell_planned(candidate, plan);
     }
     if pids.is_empty() {
         let loader = finder.scan_loader();
         teller.note_failures(loader.failed);
         for candidate in loader.candidates {
-            teller.tell_planned(candidate, placement);
+            teller.tell_planned(candidate, plan);
         }
     }
 }

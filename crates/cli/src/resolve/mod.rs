@@ -1,9 +1,11 @@
 //! From arguments to configuration: what no single flag can tell.
 
-use crate::args::{Args, CaptureArgs, CommandArgs, GlobalArgs, TlsArgs};
+mod other;
+mod tls;
+
+use crate::args::{Args, CaptureArgs, CommandArgs, GlobalArgs};
 use crate::config::{
     BtfMode, CaptureConfig, Command, DoctorConfig, Format, Global, InspectConfig, InspectTarget,
-    TlsConfig,
 };
 use crate::values::{self, Address, MAPSIZE_UNIT, User};
 use crate::{Exit, not_yet, version_line};
@@ -25,7 +27,30 @@ pub(crate) fn command(args: Args, clap: &mut clap::Command) -> Result<Command, E
     let mut errors = Errors { clap, command: command.name() };
     let before = args.global;
     match command {
-        CommandArgs::Tls(args) => tls(*args, before, &mut errors).map(Box::new).map(Command::Tls),
+        CommandArgs::Tls(args) => {
+            tls::openssl(*args, before, &mut errors).map(Box::new).map(Command::Tls)
+        }
+        CommandArgs::Gotls(args) => {
+            tls::go(*args, before, &mut errors).map(Box::new).map(Command::Tls)
+        }
+        CommandArgs::Gnutls(args) => {
+            tls::gnutls(*args, before, &mut errors).map(Box::new).map(Command::Tls)
+        }
+        CommandArgs::Nspr(args) => {
+            tls::nss(*args, before, &mut errors).map(Box::new).map(Command::Tls)
+        }
+        CommandArgs::Bash(args) => {
+            other::bash(*args, before, &mut errors).map(Box::new).map(Command::Shell)
+        }
+        CommandArgs::Zsh(args) => {
+            other::zsh(*args, before, &mut errors).map(Box::new).map(Command::Shell)
+        }
+        CommandArgs::Mysqld(args) => {
+            other::mysqld(*args, before, &mut errors).map(Box::new).map(Command::Database)
+        }
+        CommandArgs::Postgres(args) => {
+            other::postgres(*args, before, &mut errors).map(Box::new).map(Command::Database)
+        }
         CommandArgs::Inspect(args) => Ok(Command::Inspect(InspectConfig {
             global: global(before, args.global, &mut errors)?,
             target: inspect_target(args.target),
@@ -49,6 +74,13 @@ impl CommandArgs {
     fn name(&self) -> &'static str {
         match self {
             Self::Tls(_) => "tls",
+            Self::Gotls(_) => "gotls",
+            Self::Gnutls(_) => "gnutls",
+            Self::Nspr(_) => "nspr",
+            Self::Bash(_) => "bash",
+            Self::Zsh(_) => "zsh",
+            Self::Mysqld(_) => "mysqld",
+            Self::Postgres(_) => "postgres",
             Self::Inspect(_) => "inspect",
             Self::Doctor(_) => "doctor",
             Self::Completion(_) => "completion",
@@ -71,27 +103,6 @@ impl Errors<'_> {
         };
         command.error(ErrorKind::ArgumentConflict, message).into()
     }
-}
-
-fn tls(args: TlsArgs, before: GlobalArgs, errors: &mut Errors<'_>) -> Result<TlsConfig, Exit> {
-    not_yet::check_tls(&args)?;
-    if !args.filter.is_empty() {
-        let words = args.filter.join(" ");
-        return Err(errors.conflict(&format!(
-            "unexpected argument '{words}': a packet filter goes with --model pcap only; \
-             to run a program and capture it, put -- before it"
-        )));
-    }
-    let notes = notes(&args.capture);
-    let global = global(before, args.global, errors)?;
-    let capture = capture(args.capture, &global, errors)?;
-    Ok(TlsConfig {
-        global,
-        capture,
-        libssl: args.libssl.into_iter().filter(|path| !is_empty(path)).collect(),
-        placement: args.placement,
-        notes,
-    })
 }
 
 fn notes(args: &CaptureArgs) -> Vec<String> {
@@ -122,7 +133,6 @@ fn capture(
         format: args.format,
         output: args.output.filter(|path| !is_empty(path) && path != Path::new("-")),
         color: args.color,
-        parse: !args.no_parse,
         cgroup: args.cgroup_path.filter(|path| !is_empty(path)),
         duration: args.duration,
         count: args.count,

@@ -1,0 +1,113 @@
+//! What a capture module brings; the run does the rest.
+
+use super::balance::Balance;
+use discover::Candidate;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What [`Module::drain`] did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Drained {
+    /// How many records of the kernel side it handled.
+    pub(crate) records: usize,
+    /// It stopped although there is more.
+    pub(crate) more: bool,
+}
+
+impl std::ops::AddAssign for Drained {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.more |= other.more;
+    }
+}
+
+/// Decided before anything is loaded into the kernel: whom to capture.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    /// Only these processes; more may be added by their children.
+    pub(crate) pids: Option<Vec<u32>>,
+    /// Children of `pids` too.
+    pub(crate) follow_children: bool,
+    /// Only this effective user.
+    pub(crate) uid: Option<u32>,
+    /// Only tasks in this cgroup (version 2) or below it.
+    pub(crate) cgroup: Option<OwnedFd>,
+    /// The kernel's type information may be used.
+    pub(crate) use_btf: bool,
+}
+
+impl Scope {
+    /// For a second set of programs.
+    pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            pids: self.pids.clone(),
+            follow_children: self.follow_children,
+            uid: self.uid,
+            cgroup: self.cgroup.as_ref().map(OwnedFd::try_clone).transpose()?,
+            use_btf: self.use_btf,
+        })
+    }
+}
+
+/// Turns a file into a plan. Runs in the search's thread.
+pub(crate) type Planner<P> = Box<dyn Fn(Candidate) -> anyhow::Result<P> + Send>;
+
+/// Which files a module is about.
+pub(crate) struct Files<P> {
+    /// Could this file be one, by its content? Cheap.
+    pub(crate) test: fn(&[u8]) -> bool,
+    /// Makes the plan for one that is.
+    pub(crate) plan: Planner<P>,
+    /// Files that the user named.
+    pub(crate) given: Vec<PathBuf>,
+    /// The flag by which the user named them.
+    pub(crate) flag: &'static str,
+    /// What is looked for, in words for the user.
+    pub(crate) what: &'static str,
+}
+
+/// A capture module once its programs are in the kernel.
+pub(crate) trait Module {
+    /// What there is to attach to in one file.
+    type Plan: Send + 'static;
+
+    /// Each becomes readable when there is something to [`drain`](Self::drain).
+    fn fds(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// Puts probes into a file.
+    fn attach(&mut self, plan: Self::Plan) -> anyhow::Result<()>;
+
+    /// How many files have probes.
+    fn attached(&self) -> usize;
+
+    /// Handles what was captured, for a bounded time, and writes it.
+    fn drain(&mut self) -> Drained;
+
+    /// Writes out what is buffered.
+    fn flush(&mut self);
+
+    /// [`drain`](Self::drain) is to be called within this time even if nothing comes.
+    fn wakes_within(&self) -> Option<Duration>;
+
+    /// There is no use in capturing more: enough was written, or nobody reads it.
+    fn is_done(&self) -> bool;
+
+    /// True if captured data goes to standard output, so that it matters when nobody reads that.
+    fn writes_to_stdout(&self) -> bool;
+
+    /// Removes every probe.
+    fn detach(&mut self);
+
+    /// Nothing will come any more after [`detach`](Self::detach).
+    fn is_drained(&self) -> bool;
+
+    /// When everything is drained: brings what was begun to its end.
+    fn finish(&mut self);
+
+    /// What was seen, written and lost.
+    fn balance(&self) -> Balance;
+
+    /// Why writing failed, if it did.
+    fn take_error(&mut self) -> Option<anyhow::Error>;
+}

@@ -1,0 +1,174 @@
+//! The modules for TLS libraries. A capture has up to three parts that share one search for libraries:
+//! plaintext, keys and packets.
+
+mod text;
+
+use super::balance::{Balance, LibraryReport};
+use super::module::{Drained, Files, Module, Scope};
+use super::{Common, capture};
+use crate::analysis::{self, Planned};
+use anyhow::bail;
+use cli::TlsConfig;
+use event::LossTable;
+use std::os::fd::BorrowedFd;
+use std::process::ExitCode;
+use std::time::Duration;
+use text::Text;
+
+/// Runs `ecapture tls` and its like.
+pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
+    crate::log::start(&config.global)?;
+    let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
+    if config.keylog.is_some() || config.packets.is_some() {
+        bail!("--model keylog and pcap are not available yet in this version of ecapture");
+    }
+    let text = config.text.then(|| text::Opened::new(config, common)).transpose()?;
+    let placement = match config.placement {
+        cli::Placement::Auto => target::Placement::Auto,
+        cli::Placement::Entry => target::Placement::Entry,
+    };
+    let files = Files {
+        test: target::carries_tls,
+        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, placement)),
+        given: config.files.clone(),
+        flag: config.family.files_flag(),
+        what: "OpenSSL-family library",
+    };
+    capture(common, files, |scope| {
+        Ok(Tls {
+            text: text.map(|opened| opened.load(config, &scope)).transpose()?,
+            attached: Vec::new(),
+        })
+    })
+}
+
+/// A library with probes in it.
+struct Attached {
+    planned: Planned,
+    /// Its number in the plaintext part.
+    text: Option<usize>,
+}
+
+/// The module.
+struct Tls {
+    text: Option<Text>,
+    attached: Vec<Attached>,
+}
+
+impl Module for Tls {
+    type Plan = Box<Planned>;
+
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.text.iter().map(Text::fd).collect()
+    }
+
+    fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
+        let text = self.text.as_mut().map(|text| text.attach(&planned)).transpose()?;
+        tracing::info!(
+            "attached to {} ({}), {} functions",
+            planned.library.path,
+            planned.version.as_deref().unwrap_or("version unknown"),
+            planned.functions.len(),
+        );
+        self.attached.push(Attached { planned: *planned, text });
+        Ok(())
+    }
+
+    fn attached(&self) -> usize {
+        self.attached.len()
+    }
+
+    fn drain(&mut self) -> Drained {
+        let mut drained = Drained::default();
+        if let Some(text) = &mut self.text {
+            drained += text.drain();
+        }
+        drained
+    }
+
+    fn flush(&mut self) {
+        if let Some(text) = &mut self.text {
+            text.flush();
+        }
+    }
+
+    fn wakes_within(&self) -> Option<Duration> {
+        self.text.as_ref().and_then(Text::wakes_within)
+    }
+
+    fn is_done(&self) -> bool {
+        self.text.as_ref().is_some_and(Text::is_done)
+    }
+
+    fn writes_to_stdout(&self) -> bool {
+        self.text.as_ref().is_some_and(Text::writes_to_stdout)
+    }
+
+    fn detach(&mut self) {
+        if let Some(text) = &mut self.text {
+            text.detach();
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.text.as_ref().is_none_or(Text::is_drained)
+    }
+
+    fn finish(&mut self) {
+        if let Some(text) = &mut self.text {
+            text.finish();
+        }
+    }
+
+    fn balance(&self) -> Balance {
+        let mut lost = LossTable::default();
+        let (mut records, mut plaintext) = (0, None);
+        if let Some(text) = &self.text {
+            text.add_losses(&mut lost);
+            records = text.records();
+            plaintext = Some(text.plaintext());
+        }
+        let libraries = self.attached.iter().map(|attached| self.library(attached)).collect();
+        let balance = Balance::new(&lost, records, libraries);
+        match plaintext {
+            Some(plaintext) => balance.with_plaintext(plaintext),
+            None => balance,
+        }
+    }
+
+    fn take_error(&mut self) -> Option<anyhow::Error> {
+        self.text.as_mut().and_then(Text::take_error)
+    }
+}
+
+impl Tls {
+    fn library(&self, Attached { planned, text }: &Attached) -> LibraryReport {
+        let functions = match (&self.text, text) {
+            (Some(part), Some(number)) => part.functions(*number, planned),
+            _ => Vec::new(),
+        };
+        LibraryReport {
+            path: planned.library.path.clone(),
+            build_id: planned.library.build_id.clone(),
+            version: planned.version.clone(),
+            functions,
+        }
+    }
+}
+
+impl Scope {
+    /// For the part that captures plaintext.
+    fn for_text(&self, config: &TlsConfig) -> anyhow::Result<probe::tls::Options> {
+        let Self { pids, follow_children, uid, cgroup, use_btf } = self.try_clone()?;
+        Ok(probe::tls::Options {
+            ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
+            queue_bytes: text::QUEUE,
+            use_btf,
+            without: probe::features::Without::from_environment()?,
+            pids,
+            follow_children,
+            uid,
+            cgroup,
+        })
+    }
+}

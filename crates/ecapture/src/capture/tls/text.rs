@@ -1,0 +1,148 @@
+//! The part that captures plaintext: from the kernel's records through the flow to the output.
+
+use super::super::balance::{FunctionReport, Plaintext};
+use super::super::module::{Drained, Scope};
+use super::super::output::Writer;
+use super::super::{Common, SETTLED};
+use crate::analysis::Planned;
+use cli::TlsConfig;
+use event::{Event, LossTable};
+use flow::Flow;
+use probe::clock;
+use probe::tls::Capture;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// How often held messages are looked at, when there are any.
+const TICK: Duration = Duration::from_millis(100);
+/// Bytes that may wait in memory after a burst: what the socket buffers of a few dozen connections
+/// hold.
+pub(super) const QUEUE: usize = 128 << 20;
+
+/// Its output is open, nothing is in the kernel yet.
+pub(super) struct Opened {
+    writer: Writer,
+    flow: Flow,
+    to_stdout: bool,
+}
+
+impl Opened {
+    pub(super) fn new(config: &TlsConfig, common: Common<'_>) -> anyhow::Result<Self> {
+        Ok(Self {
+            writer: Writer::open(common)?,
+            flow: Flow::new(flow::Options { parse: config.parse, ..Default::default() }),
+            to_stdout: config.capture.output.is_none(),
+        })
+    }
+
+    pub(super) fn load(self, config: &TlsConfig, scope: &Scope) -> anyhow::Result<Text> {
+        let Self { writer, flow, to_stdout } = self;
+        let capture = Capture::load(scope.for_text(config)?)?;
+        for note in capture.notes() {
+            tracing::warn!("{note}");
+        }
+        Ok(Text { capture, flow, writer, to_stdout })
+    }
+}
+
+/// The running part.
+pub(super) struct Text {
+    capture: Capture,
+    flow: Flow,
+    writer: Writer,
+    to_stdout: bool,
+}
+
+impl Text {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.capture.fd()
+    }
+
+    /// Puts probes into a library; its number here.
+    pub(super) fn attach(&mut self, planned: &Planned) -> anyhow::Result<usize> {
+        let number = self.capture.attach(
+            planned.library.clone(),
+            &planned.file,
+            planned.layout,
+            &planned.functions,
+        )?;
+        Ok(number)
+    }
+
+    /// Hands out what the rings hold, and tells the flow how far the record is complete.
+    pub(super) fn drain(&mut self) -> Drained {
+        let Self { capture, flow, writer, .. } = self;
+        let complete = clock::monotonic().saturating_sub(SETTLED.as_nanos() as u64);
+        let drained = capture.drain(|event| flow.event(event, writer));
+        // What still waits in the queue may be older than that.
+        if !drained.more && flow.wants_tick() {
+            flow.event(Event::Tick { ts: capture.time(complete) }, writer);
+        }
+        Drained { records: drained.records, more: drained.more }
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.writer.flush();
+    }
+
+    pub(super) fn wakes_within(&self) -> Option<Duration> {
+        self.flow.wants_tick().then_some(TICK)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.writer.is_done()
+    }
+
+    pub(super) fn writes_to_stdout(&self) -> bool {
+        self.to_stdout
+    }
+
+    pub(super) fn detach(&mut self) {
+        self.capture.detach();
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.capture.is_drained()
+    }
+
+    pub(super) fn finish(&mut self) {
+        let Self { capture, flow, writer, .. } = self;
+        capture.finish(|event| flow.event(event, writer));
+        flow.finish(writer);
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.writer.records()
+    }
+
+    pub(super) fn plaintext(&self) -> Plaintext {
+        Plaintext::from(&self.capture.tally())
+    }
+
+    pub(super) fn add_losses(&self, lost: &mut LossTable) {
+        for (place, loss) in self.capture.tally().lost.iter() {
+            lost.add(place, loss.events, loss.bytes);
+        }
+        for (place, loss) in self.flow.stats().lost.iter() {
+            // A gap in a stream is where the kernel's own count already says that bytes were lost.
+            if place != "gap" {
+                lost.add(place, loss.events, loss.bytes);
+            }
+        }
+        lost.add("output", self.writer.lost(), 0);
+    }
+
+    /// The functions of library number `number`, which was attached by `planned`.
+    pub(super) fn functions(&self, number: usize, planned: &Planned) -> Vec<FunctionReport> {
+        self.capture
+            .hits(number)
+            .into_iter()
+            .zip(&planned.analysis.functions)
+            .map(|((name, hits), plan)| FunctionReport { name, placement: plan.placement, hits })
+            .collect()
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<anyhow::Error> {
+        self.writer.take_error().map(Into::into)
+    }
+}
