@@ -79,11 +79,12 @@ static __always_inline void go_count_hit(__u64 cookie)
 /* The receiver, at an entry. */
 static __always_inline __u64 go_receiver(struct pt_regs *ctx, __u32 flags)
 {
-	__u64 receiver = 0;
+	__u64 receiver = GO_WORD_0(ctx);
 
-	if (!(flags & GO_ON_STACK))
-		return GO_WORD_0(ctx);
-	bpf_probe_read_user(&receiver, sizeof(receiver), (void *)(PT_REGS_SP(ctx) + 8));
+	/* The verifier wants registers read at fixed offsets: keep the choice below off ctx. */
+	barrier_var(receiver);
+	if (flags & GO_ON_STACK)
+		bpf_probe_read_user(&receiver, sizeof(receiver), (void *)(PT_REGS_SP(ctx) + 8));
 	return receiver;
 }
 
@@ -315,6 +316,7 @@ int go_read_exit(struct pt_regs *ctx)
 	__u64 words[5] = {};
 
 	KEEP_TASK_STACK(ctx);
+	barrier_var(n);
 	if (!(flags & GO_ON_STACK) && go_stack(g, sp, bounds)) {
 		struct go_call_key key = {.g = g, .tgid = pid_tgid >> 32, .depth = bounds[1] - sp};
 

@@ -5,6 +5,7 @@
 //! runtime needs it, stripped or not. A return is seen at `ret` instructions only: a return
 //! probe replaces the return address on a stack that Go walks and moves.
 
+mod aarch64;
 mod buildinfo;
 mod names;
 mod pclntab;

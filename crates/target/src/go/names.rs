@@ -16,15 +16,17 @@ const LONGEST_PATH: usize = 256;
 /// The methods to probe. What sees plaintext once is `writeRecordLocked` for everything sent (it
 /// is called with the kind of record) and `Read` for everything received: `Write` may be wrapped
 /// or replaced (`utls.(*UConn).Write`), and its end comes after the peer's answer.
-pub(super) const METHODS: [(&str, GoOp); 7] = [
+pub(super) const METHODS: [(&str, GoOp); 5] = [
     ("(*Conn).writeRecordLocked", GoOp::WriteRecord),
-    ("(*Conn).write", GoOp::WriteRaw),
     ("(*Conn).Read", GoOp::Read),
     ("(*Conn).Close", GoOp::Close),
-    ("(*Conn).clientHandshake", GoOp::Handshake),
-    ("(*Conn).serverHandshake", GoOp::Handshake),
-    ("(*Config).writeKeyLog", GoOp::KeyLog),
+    ("(*Conn).clientHandshake", GoOp::ClientHandshake),
+    ("(*Conn).serverHandshake", GoOp::ServerHandshake),
 ];
+
+/// `func (c *Config) writeKeyLog(label string, clientRandom, secret []byte) error`, which is called
+/// whether or not there is a writer.
+pub(super) const KEY_LOG: &str = "(*Config).writeKeyLog";
 
 /// The packages with the mark, as paths.
 pub(super) fn packages(names: &[u8]) -> Vec<String> {

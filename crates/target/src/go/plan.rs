@@ -1,9 +1,9 @@
 //! From a file to the plan of its probes.
 
-use super::names::{METHODS, offset_of, packages};
+use super::names::{KEY_LOG, METHODS, offset_of, packages};
 use super::pclntab::{Entry, Pclntab};
 use super::relocation::Relocations;
-use super::{GoError, buildinfo, place};
+use super::{GoError, aarch64, buildinfo, place};
 use crate::code::Function;
 use crate::elf::Machine;
 use crate::image::Image;
@@ -27,17 +27,14 @@ pub enum GoOp {
     /// `(*Conn).writeRecordLocked(typ, data)`: `data` is about to be sent; plaintext of the
     /// program's if `typ` is 23.
     WriteRecord,
-    /// `(*Conn).write(data)`: ciphertext is about to be sent, so its plaintext was just read.
-    WriteRaw,
     /// `(*Conn).Read(b)`, which returns how much of `b` it filled.
     Read,
     /// `(*Conn).Close()`.
     Close,
-    /// A handshake begins: so does a connection, unless it is a renegotiation.
-    Handshake,
-    /// `(*Config).writeKeyLog(label, clientRandom, secret)`, called whether or not there is a
-    /// writer.
-    KeyLog,
+    /// `(*Conn).clientHandshake(…)`: a connection begins, unless it is a renegotiation.
+    ClientHandshake,
+    /// `(*Conn).serverHandshake(…)`: a connection begins.
+    ServerHandshake,
 }
 
 impl GoOp {
@@ -46,8 +43,7 @@ impl GoOp {
         match self {
             Self::WriteRecord => 4,
             Self::Read => 2,
-            Self::WriteRaw | Self::Close | Self::Handshake => 1,
-            Self::KeyLog => 9,
+            Self::Close | Self::ClientHandshake | Self::ServerHandshake => 1,
         }
     }
 }
@@ -93,6 +89,8 @@ pub struct GoKeyProbe {
     pub entry: Site,
     /// As in [`GoFunction`].
     pub at_stack_check: bool,
+    /// One sentence on how this is known.
+    pub why: String,
 }
 
 /// The result of [`analyze_go`].
@@ -129,7 +127,8 @@ pub fn analyze_go(bytes: &[u8]) -> Result<GoAnalysis, GoError> {
     let text = table.text(&image.elf, &relocations).ok_or(GoError::NoText)?;
     let mut wanted = Vec::new();
     for package in &packages {
-        for (method, op) in METHODS {
+        let methods = METHODS.iter().map(|(method, op)| (*method, Some(*op)));
+        for (method, op) in methods.chain([(KEY_LOG, None)]) {
             let name = format!("{package}.{method}");
             if let Some(offset) = offset_of(names, &name) {
                 wanted.push((offset, name, op));
@@ -138,21 +137,21 @@ pub fn analyze_go(bytes: &[u8]) -> Result<GoAnalysis, GoError> {
     }
     let offsets: Vec<u64> = wanted.iter().map(|(offset, ..)| *offset).collect();
     let entries = table.functions_named(&image.elf, &relocations, text, &offsets);
-    let mut planner =
-        Planner { image: &image, abi: abi(&image, &table, &entries), notes: Vec::new() };
-    let (mut functions, mut probes) = (Vec::new(), Vec::new());
+    let planner = Planner { image: &image, abi: abi(&image, &table, &entries) };
+    let (mut functions, mut probes, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (offset, name, op) in wanted {
         let mut with_name = entries.iter().filter(|entry| entry.name == offset);
-        let (Some(entry), None) = (with_name.next(), with_name.next()) else {
-            planner.notes.push(format!("{name}: not probed: there is not exactly one"));
-            continue;
-        };
-        match planner.place(&name, op, *entry) {
-            Ok(GoFunction { name, entry, at_stack_check, .. }) if op == GoOp::KeyLog => {
-                probes.push(GoKeyProbe { name, entry, at_stack_check });
+        let placed = match (with_name.next(), with_name.next(), op) {
+            (Some(entry), None, Some(op)) => {
+                planner.function(&name, op, *entry).map(|function| functions.push(function))
             }
-            Ok(function) => functions.push(function),
-            Err(reason) => planner.notes.push(format!("{name}: not probed: {reason}")),
+            (Some(entry), None, None) => {
+                planner.key_probe(&name, *entry).map(|probe| probes.push(probe))
+            }
+            _ => Err("there is not exactly one".to_owned()),
+        };
+        if let Err(reason) = placed {
+            notes.push(format!("{name}: not probed: {reason}"));
         }
     }
     Ok(GoAnalysis {
@@ -163,7 +162,7 @@ pub fn analyze_go(bytes: &[u8]) -> Result<GoAnalysis, GoError> {
         packages,
         functions,
         keys: GoKeyPlan { abi: planner.abi, probes },
-        notes: planner.notes,
+        notes,
     })
 }
 
@@ -184,116 +183,102 @@ fn abi(image: &Image<'_>, table: &Pclntab<'_>, entries: &[Entry]) -> GoAbi {
 struct Planner<'i, 'a> {
     image: &'i Image<'a>,
     abi: GoAbi,
-    notes: Vec<String>,
 }
 
+/// An entry site, whether it is a stack check's branch, and why it is right.
+type Begin = (Site, bool, String);
+
 impl Planner<'_, '_> {
-    fn place(&self, name: &str, op: GoOp, entry: Entry) -> Result<GoFunction, String> {
-        let size = entry.end - entry.start;
-        if self.image.elf.machine != Machine::X86_64 {
-            return self.place_aarch64(name, op, entry);
-        }
-        let function =
-            Function::decode(self.image, entry.start, size).map_err(|reason| reason.to_string())?;
-        let arguments = if self.abi == GoAbi::Registers { op.arguments() } else { 0 };
-        let exits = if op == GoOp::Read {
-            ret_sites(&function).map_err(|reason| reason.to_string())?
+    fn function(&self, name: &str, op: GoOp, entry: Entry) -> Result<GoFunction, String> {
+        let (begin, exits, arguments_at_exit) = if self.image.elf.machine == Machine::X86_64 {
+            let function = self.decode(entry)?;
+            let (exits, arguments_at_exit) =
+                if op == GoOp::Read { self.read_exits(&function)? } else { (Vec::new(), false) };
+            (self.begin(&function, op.arguments())?, exits, arguments_at_exit)
         } else {
-            Vec::new()
+            let words = self.words(entry)?;
+            let exits =
+                if op == GoOp::Read { aarch64::rets(entry.start, &words) } else { Vec::new() };
+            let exits = exits.into_iter().map(|at| self.site(at)).collect::<Result<_, _>>()?;
+            (self.begin_aarch64(entry, &words)?, exits, false)
         };
-        let arguments_at_exit = op == GoOp::Read
-            && match self.abi {
-                GoAbi::Registers => place::keeps_home_slots(&function),
-                GoAbi::Stack => place::keeps_arguments(&function),
-            };
-        if self.abi == GoAbi::Stack && op == GoOp::Read && !arguments_at_exit {
-            return Err("it may change its arguments on the stack".to_owned());
-        }
-        let at = |index: usize| {
-            function
-                .instructions
-                .get(index)
-                .and_then(|decoded| self.site(decoded.instruction.ip()))
-                .ok_or_else(|| "a site lies outside the file".to_owned())
+        let (entry, at_stack_check, why) = begin;
+        let name = name.to_owned();
+        Ok(GoFunction { name, op, entry, at_stack_check, exits, arguments_at_exit, why })
+    }
+
+    fn key_probe(&self, name: &str, entry: Entry) -> Result<GoKeyProbe, String> {
+        /// Receiver, string, two slices.
+        const ARGUMENTS: usize = 9;
+        let (entry, at_stack_check, why) = if self.image.elf.machine == Machine::X86_64 {
+            self.begin(&self.decode(entry)?, ARGUMENTS)?
+        } else {
+            self.begin_aarch64(entry, &self.words(entry)?)?
         };
-        let (index, at_stack_check, passed) = match place::entry(&function, arguments) {
+        Ok(GoKeyProbe { name: name.to_owned(), entry, at_stack_check, why })
+    }
+
+    fn decode(&self, entry: Entry) -> Result<Function<'_>, String> {
+        Function::decode(self.image, entry.start, entry.end - entry.start)
+            .map_err(|reason| reason.to_string())
+    }
+
+    fn begin(&self, function: &Function<'_>, arguments: usize) -> Result<Begin, String> {
+        let arguments = if self.abi == GoAbi::Registers { arguments } else { 0 };
+        let (index, at_stack_check, passed) = match place::entry(function, arguments) {
             Some(place::Entry::Once(index)) => (index, false, "once, behind the stack check"),
             Some(place::Entry::StackCheck(index)) => (index, true, "as the stack check's branch"),
             None => return Err("it does not begin with a stack check".to_owned()),
         };
-        let site = at(index)?;
+        let site = self.site_of(function, index)?;
         let why = format!(
             "every call passes {} at +{:#x} {passed}, with the stack pointer and {arguments} \
              argument registers as they were",
             site.instruction,
-            site.vaddr - entry.start
+            site.vaddr - function.start
         );
-        Ok(GoFunction {
-            name: name.to_owned(),
-            op,
-            entry: site,
-            at_stack_check,
-            exits: exits.into_iter().map(at).collect::<Result<_, _>>()?,
-            arguments_at_exit,
-            why,
-        })
+        Ok((site, at_stack_check, why))
     }
 
-    /// The instruction behind the stack check, and every `ret`. A constant between the instructions
-    /// could look like one: a word that an instruction loads as data is none.
-    fn place_aarch64(&self, name: &str, op: GoOp, entry: Entry) -> Result<GoFunction, String> {
-        const RET: u32 = 0xd65f_03c0;
-        /// The check is the function's third to sixth instruction.
-        const LONGEST_CHECK: usize = 8;
+    /// Each `ret` of `Read`, and whether its arguments can be had there.
+    fn read_exits(&self, function: &Function<'_>) -> Result<(Vec<Site>, bool), String> {
+        let rets = ret_sites(function).map_err(|reason| reason.to_string())?;
+        let arguments = match self.abi {
+            GoAbi::Registers => place::keeps_home_slots(function),
+            GoAbi::Stack => place::keeps_arguments(function),
+        };
+        if self.abi == GoAbi::Stack && !arguments {
+            return Err("it may change its arguments on the stack".to_owned());
+        }
+        let sites = rets.into_iter().map(|index| self.site_of(function, index));
+        Ok((sites.collect::<Result<_, _>>()?, arguments))
+    }
+
+    fn words(&self, entry: Entry) -> Result<Vec<u32>, String> {
         if self.abi != GoAbi::Registers {
             return Err("on AArch64 only Go 1.18 and later are known".to_owned());
         }
         let size = usize::try_from(entry.end - entry.start).unwrap_or(usize::MAX);
         let code = self.image.elf.code_at(entry.start).and_then(|code| code.get(..size));
-        let words = code.ok_or("it does not lie in an executable segment of the file")?;
-        let words: Vec<u32> =
-            words.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        let constants: Vec<u64> = words
-            .iter()
-            .enumerate()
-            .filter_map(|(index, word)| literal(entry.start + 4 * index as u64, *word))
-            .collect();
-        let is_constant =
-            |at: u64| constants.iter().any(|&constant| at >= constant && at < constant + 16);
-        let site = |at| self.site(at).ok_or_else(|| "a site lies outside the file".to_owned());
-        let exits = (entry.start..)
-            .step_by(4)
-            .zip(&words)
-            .filter(|(at, word)| op == GoOp::Read && **word == RET && !is_constant(*at))
-            .map(|(at, _)| site(at))
-            .collect::<Result<_, _>>()?;
-        // `b.ls`
-        let check = |word: &u32| word & 0xff00_001f == 0x5400_0009;
-        let index = words
-            .iter()
-            .take(LONGEST_CHECK)
-            .position(check)
-            .ok_or("it does not begin with a stack check")?;
-        Ok(GoFunction {
-            name: name.to_owned(),
-            op,
-            entry: site(entry.start + 4 * (index as u64 + 1))?,
-            at_stack_check: false,
-            exits,
-            arguments_at_exit: false,
-            why: "behind the stack check, and each ret".to_owned(),
-        })
+        let code = code.ok_or("it does not lie in an executable segment of the file")?;
+        Ok(code.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
     }
 
-    fn site(&self, vaddr: u64) -> Option<Site> {
-        Placer { image: self.image, options: Options::default() }.site(vaddr)
+    fn begin_aarch64(&self, entry: Entry, words: &[u32]) -> Result<Begin, String> {
+        let index = aarch64::behind_stack_check(words)
+            .ok_or("it does not begin with a stack check".to_owned())?;
+        let site = self.site(entry.start + 4 * index as u64)?;
+        Ok((site, false, "every call passes it once, behind the stack check".to_owned()))
     }
-}
 
-/// The address that an AArch64 `ldr (literal)` at `at` loads from.
-fn literal(at: u64, word: u32) -> Option<u64> {
-    (word & 0x3b00_0000 == 0x1800_0000).then(|| {
-        let offset = i64::from(((word << 8) as i32) >> 13) * 4;
-        at.wrapping_add_signed(offset)
-    })
+    fn site_of(&self, function: &Function<'_>, index: usize) -> Result<Site, String> {
+        let decoded = function.instructions.get(index);
+        self.site(decoded.map_or(0, |decoded| decoded.instruction.ip()))
+    }
+
+    fn site(&self, vaddr: u64) -> Result<Site, String> {
+        Placer { image: self.image, options: Options::default() }
+            .site(vaddr)
+            .ok_or_else(|| "a site lies outside the file".to_owned())
+    }
 }

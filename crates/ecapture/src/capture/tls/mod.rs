@@ -1,15 +1,16 @@
 //! The modules for TLS libraries. A capture has up to three parts that share one search for libraries:
 //! plaintext, keys and packets.
 
+mod plan;
 mod text;
 
 use super::balance::{Balance, LibraryReport};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Module, Scope};
 use super::{Common, capture};
-use crate::analysis::{self, Planned};
 use anyhow::bail;
 use cli::TlsConfig;
 use event::LossTable;
+use plan::Plan;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,17 +24,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
         bail!("--model keylog and pcap are not available yet in this version of ecapture");
     }
     let text = config.text.then(|| text::Opened::new(config, common)).transpose()?;
-    let placement = match config.placement {
-        cli::Placement::Auto => target::Placement::Auto,
-        cli::Placement::Entry => target::Placement::Entry,
-    };
-    let files = Files {
-        test: target::carries_tls,
-        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, placement)),
-        given: config.files.clone(),
-        flag: config.family.files_flag(),
-        what: "OpenSSL-family library",
-    };
+    let files = plan::files(config)?;
     capture(common, files, |scope| {
         Ok(Tls {
             text: text.map(|opened| opened.load(config, &scope)).transpose()?,
@@ -44,7 +35,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
 
 /// A library with probes in it.
 struct Attached {
-    planned: Planned,
+    plan: Plan,
     /// Its number in the plaintext part.
     text: Option<usize>,
 }
@@ -56,21 +47,21 @@ struct Tls {
 }
 
 impl Module for Tls {
-    type Plan = Box<Planned>;
+    type Plan = Plan;
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         self.text.iter().map(Text::fd).collect()
     }
 
-    fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
-        let text = self.text.as_mut().map(|text| text.attach(&planned)).transpose()?;
+    fn attach(&mut self, plan: Plan) -> anyhow::Result<()> {
+        let text = self.text.as_mut().map(|text| text.attach(&plan)).transpose()?;
         tracing::info!(
             "attached to {} ({}), {} functions",
-            planned.library.path,
-            planned.version.as_deref().unwrap_or("version unknown"),
-            planned.functions.len(),
+            plan.library().path,
+            plan.version().unwrap_or("version unknown"),
+            plan.placements().len(),
         );
-        self.attached.push(Attached { planned: *planned, text });
+        self.attached.push(Attached { plan, text });
         Ok(())
     }
 
@@ -142,15 +133,15 @@ impl Module for Tls {
 }
 
 impl Tls {
-    fn library(&self, Attached { planned, text }: &Attached) -> LibraryReport {
+    fn library(&self, Attached { plan, text }: &Attached) -> LibraryReport {
         let functions = match (&self.text, text) {
-            (Some(part), Some(number)) => part.functions(*number, planned),
+            (Some(part), Some(number)) => part.functions(*number, plan),
             _ => Vec::new(),
         };
         LibraryReport {
-            path: planned.library.path.clone(),
-            build_id: planned.library.build_id.clone(),
-            version: planned.version.clone(),
+            path: plan.library().path.clone(),
+            build_id: plan.library().build_id.clone(),
+            version: plan.version().map(str::to_owned),
             functions,
         }
     }

@@ -1,0 +1,71 @@
+//! What is attached to in one file, by the family of the module.
+
+use super::super::module::Files;
+use crate::analysis::{self, Planned};
+use crate::go::{self, GoPlanned};
+use anyhow::bail;
+use cli::{TlsConfig, TlsFamily};
+use event::Library;
+use target::PlacementKind;
+
+/// The plan for one file.
+pub(super) enum Plan {
+    OpenSsl(Box<Planned>),
+    Go(Box<GoPlanned>),
+}
+
+/// The files that the module is about, and how they are planned.
+pub(super) fn files(config: &TlsConfig) -> anyhow::Result<Files<Plan>> {
+    let placement = match config.placement {
+        cli::Placement::Auto => target::Placement::Auto,
+        cli::Placement::Entry => target::Placement::Entry,
+    };
+    let (given, flag) = (config.files.clone(), config.family.files_flag());
+    Ok(match config.family {
+        TlsFamily::OpenSsl => Files {
+            test: target::carries_tls,
+            plan: Box::new(move |candidate| {
+                analysis::plan_to_attach(candidate, placement).map(Plan::OpenSsl)
+            }),
+            given,
+            flag,
+            what: "OpenSSL-family library",
+        },
+        TlsFamily::Go => Files {
+            test: target::carries_go,
+            plan: Box::new(|candidate| {
+                go::plan_to_attach(candidate).map(|planned| Plan::Go(Box::new(planned)))
+            }),
+            given,
+            flag,
+            what: "Go program that does TLS",
+        },
+        TlsFamily::GnuTls | TlsFamily::Nss => bail!("not available"),
+    })
+}
+
+impl Plan {
+    pub(super) fn library(&self) -> &Library {
+        match self {
+            Self::OpenSsl(planned) => &planned.library,
+            Self::Go(planned) => &planned.library,
+        }
+    }
+
+    pub(super) fn version(&self) -> Option<&str> {
+        match self {
+            Self::OpenSsl(planned) => planned.version.as_deref(),
+            Self::Go(planned) => planned.analysis.version.as_deref(),
+        }
+    }
+
+    /// How each of its functions is probed, in the order in which they are attached.
+    pub(super) fn placements(&self) -> Vec<PlacementKind> {
+        match self {
+            Self::OpenSsl(planned) => {
+                planned.analysis.functions.iter().map(|plan| plan.placement).collect()
+            }
+            Self::Go(planned) => planned.analysis.functions.iter().map(go::placement).collect(),
+        }
+    }
+}
