@@ -18,11 +18,15 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "tls_no_btf_ringbuf.bpf.o",
         &["-DWITHOUT_BTF", "-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"],
     ),
+    ("src/keys/keys.bpf.c", "keys.bpf.o", &[]),
+    ("src/keys/keys.bpf.c", "keys_no_ringbuf.bpf.o", &["-DWITHOUT_RINGBUF"]),
+    ("src/keys/keys.bpf.c", "keys_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    ("src/keys/keys.bpf.c", "keys_no_btf_ringbuf.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_RINGBUF"]),
 ];
 
 fn main() {
     println!("cargo::rerun-if-changed=src/include");
-    println!("cargo::rerun-if-changed=src/gotls/gotls.h");
+    println!("cargo::rerun-if-changed=src/gotls");
     println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
     println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
     println!("cargo::rerun-if-changed=build.rs");
@@ -30,7 +34,7 @@ fn main() {
         println!("cargo::rerun-if-changed={source}");
         if let Err(error) = compile(source, object, defines) {
             eprintln!(
-                "cannot compile {source}: {error}\nIs clang installed? script/bootstrap installs what the build needs."
+                "cannot compile {source}: {error:#}\nIs clang installed? script/bootstrap installs what the build needs."
             );
             process::exit(1);
         }

@@ -1,10 +1,11 @@
 //! From a file that Go built to what is probed in it.
 
-use crate::analysis::read;
+use crate::analysis::{Wanted, read};
 use anyhow::{Context as _, bail};
 use discover::Candidate;
 use event::Library;
 use probe::gotls::{Function, Operation};
+use probe::keys::{KeyFunction, Source};
 use std::fs::File;
 use target::{GoAbi, GoAnalysis, GoError, GoFunction, GoOp, PlacementKind};
 
@@ -14,12 +15,14 @@ pub(crate) struct GoPlanned {
     pub(crate) library: Library,
     pub(crate) functions: Vec<Function>,
     pub(crate) analysis: GoAnalysis,
+    /// The probes for secrets, or why there are none.
+    pub(crate) keys: Result<Vec<KeyFunction>, String>,
 }
 
 /// As [`plan`]; a file in which nothing can be probed is an error.
-pub(crate) fn plan_to_attach(candidate: Candidate) -> anyhow::Result<GoPlanned> {
+pub(crate) fn plan_to_attach(candidate: Candidate, wanted: Wanted) -> anyhow::Result<GoPlanned> {
     let planned = plan(candidate)?;
-    if planned.functions.is_empty() {
+    if wanted.text && planned.functions.is_empty() {
         bail!(
             "{}: none of its functions can be probed: {}",
             planned.library.path,
@@ -37,9 +40,24 @@ pub(crate) fn plan(candidate: Candidate) -> anyhow::Result<GoPlanned> {
     Ok(GoPlanned {
         library: Library { path, build_id: analysis.build_id.clone() },
         functions: analysis.functions.iter().map(|plan| function(plan, analysis.abi)).collect(),
+        keys: keys(&analysis),
         file: candidate.file,
         analysis,
     })
+}
+
+fn keys(analysis: &GoAnalysis) -> Result<Vec<KeyFunction>, String> {
+    let plan = &analysis.keys;
+    if plan.probes.is_empty() {
+        return Err(format!("writeKeyLog cannot be probed: {}", analysis.notes.join("; ")));
+    }
+    let source = |at_stack_check| Source::Go { on_stack: plan.abi == GoAbi::Stack, at_stack_check };
+    let probes = plan.probes.iter().map(|probe| KeyFunction {
+        name: probe.name.clone(),
+        entry: probe.entry.file_offset,
+        source: source(probe.at_stack_check),
+    });
+    Ok(probes.collect())
 }
 
 /// True if a file was refused for a reason that is no news: most Go programs do no TLS.

@@ -7,6 +7,7 @@ mod child;
 mod doctor;
 mod go;
 mod inspect;
+mod keys;
 mod log;
 
 use cli::Command;

@@ -3,12 +3,14 @@
 //! * [`Encoder`]: one record in, its bytes out. [`TextEncoder`] is for people, [`JsonEncoder`] for
 //!   programs; `docs/events.md` describes the latter's lines.
 //! * [`Output`]: an encoder, a buffer and a destination. It knows when nobody reads any more.
+//! * [`KeyLog`]: TLS secrets to a key log that Wireshark reads.
 //! * [`create_private`]: how every file that may hold captured secrets is made.
 //!
 //! What a record means is `flow`'s business; what the user asked for is `cli`'s.
 
 mod invisible;
 mod json;
+mod keylog;
 mod kind;
 mod output;
 mod private_file;
@@ -16,6 +18,7 @@ mod text;
 mod time;
 
 pub use json::{JsonEncoder, JsonOptions};
+pub use keylog::{KeyLog, KeyLogStats, Logged};
 pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
 pub use private_file::{PrivateFileError, create_private};
 pub use text::{TextEncoder, TextOptions};

@@ -5,6 +5,7 @@ use crate::api::FUNCTIONS;
 use crate::elf::Machine;
 use crate::family::{Family, family, tell_tales, version_string};
 use crate::image::Image;
+use crate::keys::{self, KeyPlan};
 use crate::layout::{BioLayout, SSL_ACCESSORS, SslLayout, bio_layout, ssl_layout};
 use crate::site::{FunctionPlan, Options, Placement, Planner};
 use crate::{Error, layout};
@@ -31,6 +32,10 @@ pub struct Analysis {
     ///
     /// [`libcrypto_layout`]: crate::libcrypto_layout
     pub bio_layout: Option<BioLayout>,
+    /// Where the secrets pass, if that was asked for and could be found.
+    pub keys: Option<KeyPlan>,
+    /// Why there are no keys, if they were asked for.
+    pub keys_refused: Option<String>,
     /// `DT_NEEDED`: file names of the libraries it is linked with.
     pub needed: Vec<String>,
     /// `DT_SONAME`.
@@ -52,6 +57,7 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         .chain(SSL_ACCESSORS)
         .chain(layout::BIO_ACCESSORS)
         .chain(tell_tales())
+        .chain(options.keys.then(keys::names).into_iter().flatten())
         .collect();
     let image = Image::new(bytes, &names)?;
     let carries = |name| !image.definitions(name).is_empty();
@@ -75,6 +81,11 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     } else {
         notes.push("accessors are decoded on x86-64 only: no layouts".to_owned());
     }
+    let (keys, keys_refused) = match options.keys.then(|| keys::keys_of(&image)) {
+        Some(Ok(plan)) => (Some(plan), None),
+        Some(Err(reason)) => (None, Some(reason.to_string())),
+        None => (None, None),
+    };
     Ok(Analysis {
         machine: image.elf.machine,
         build_id: image.elf.build_id(),
@@ -83,6 +94,8 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         functions,
         ssl_layout: ssl,
         bio_layout: bio,
+        keys,
+        keys_refused,
         needed: image.dynamic.needed(&image.elf),
         soname: image.dynamic.soname(&image.elf),
         notes,

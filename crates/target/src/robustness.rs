@@ -45,7 +45,7 @@ fn analyse_everything(bytes: &[u8]) {
     let _ = version_string(bytes);
     for placement in [Placement::Auto, Placement::Entry] {
         for avoid_uretprobe in [false, true] {
-            let _ = analyze_with(bytes, Options { placement, avoid_uretprobe });
+            let _ = analyze_with(bytes, Options { placement, avoid_uretprobe, keys: true });
         }
     }
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());

@@ -15,10 +15,7 @@
 #ifndef ECAPTURE_GOTLS_H
 #define ECAPTURE_GOTLS_H
 
-/* Bits 40-47 of an attach cookie here. */
-#define GO_ON_STACK 1	       /* arguments and results are on the stack (ABI0) */
-#define GO_STACK_CHECK 2       /* the site is the branch that restarts a call on a larger stack */
-#define GO_ARGUMENTS_AT_EXIT 4 /* receiver and slice pointer can be read above the return address */
+#include "gotls/abi.h"
 
 /* recordTypeApplicationData of Go's src/crypto/tls/common.go */
 #define GO_APPLICATION_DATA 23
@@ -46,30 +43,6 @@ struct {
 	__type(key, struct go_call_key);
 	__type(value, struct go_call);
 } go_calls SEC(".maps");
-
-#if defined(__TARGET_ARCH_x86)
-#define GO_G(ctx) ((ctx)->r14)
-#define GO_WORD_0(ctx) ((ctx)->rax)
-#define GO_WORD_1(ctx) ((ctx)->rbx)
-#define GO_WORD_2(ctx) ((ctx)->rcx)
-#define GO_WORD_3(ctx) ((ctx)->rdi)
-/* `jbe`: carry or zero */
-#define GO_BRANCHES(ctx) ((ctx)->eflags & 0x41)
-#elif defined(__TARGET_ARCH_arm64)
-#define GO_REGS(ctx) ((struct user_pt_regs *)(ctx))
-#define GO_G(ctx) (GO_REGS(ctx)->regs[28])
-#define GO_WORD_0(ctx) (GO_REGS(ctx)->regs[0])
-#define GO_WORD_1(ctx) (GO_REGS(ctx)->regs[1])
-#define GO_WORD_2(ctx) (GO_REGS(ctx)->regs[2])
-#define GO_WORD_3(ctx) (GO_REGS(ctx)->regs[3])
-/* No site is such a branch there. */
-#define GO_BRANCHES(ctx) 0
-#endif
-
-static __always_inline bool go_restarts(struct pt_regs *ctx, __u32 flags)
-{
-	return (flags & GO_STACK_CHECK) && GO_BRANCHES(ctx);
-}
 
 static __always_inline void go_count_hit(__u64 cookie)
 {

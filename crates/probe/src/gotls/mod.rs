@@ -3,8 +3,9 @@
 //! The programs are in `gotls.h`, and are part of the object of the TLS capture, so that rings, records,
 //! connections and everything behind them are the same.
 
+use crate::attach::Sites;
 use crate::error::Error;
-use crate::tls::{Capture, Sites};
+use crate::tls::Capture;
 use event::Library;
 use std::fs::File;
 
@@ -41,13 +42,6 @@ pub struct Function {
 }
 
 impl Function {
-    /// `GO_ON_STACK`, `GO_STACK_CHECK`, `GO_ARGUMENTS_AT_EXIT` of `gotls.h`
-    fn flags(&self) -> u64 {
-        u64::from(self.on_stack)
-            | u64::from(self.at_stack_check) << 1
-            | u64::from(self.arguments_at_exit) << 2
-    }
-
     /// The layout is described at `enum operation` in `include/record.h`, whose values these are.
     fn cookie(&self, library: usize, function: usize) -> u64 {
         let operation: u64 = match self.operation {
@@ -56,8 +50,14 @@ impl Function {
             Operation::End => 6,
             Operation::Handshake => 8,
         };
-        library as u64 | (function as u64) << 16 | operation << 32 | self.flags() << 40
+        let flags = flags(self.on_stack, self.at_stack_check, self.arguments_at_exit);
+        library as u64 | (function as u64) << 16 | operation << 32 | flags
     }
+}
+
+/// `GO_ON_STACK`, `GO_STACK_CHECK`, `GO_ARGUMENTS_AT_EXIT` of `abi.h`, in their place in a cookie.
+pub(crate) fn flags(on_stack: bool, at_stack_check: bool, arguments_at_exit: bool) -> u64 {
+    (u64::from(on_stack) | u64::from(at_stack_check) << 1 | u64::from(arguments_at_exit) << 2) << 40
 }
 
 impl Capture {

@@ -1,7 +1,38 @@
 //! Where TLS secrets pass through registers.
 
-use crate::site::Site;
+mod accessor;
+mod bounds;
+mod error;
+mod flow;
+mod label;
+mod logged;
+mod machine;
+mod master;
+mod pointers;
+mod reference;
+mod sink;
+
+pub use error::KeyError;
+
+use crate::image::Image;
+use crate::site::{Site, first_site};
+use accessor::Accessors;
+use bounds::Bounds;
+use flow::Tracer;
+use label::Labels;
 use serde::Serialize;
+
+/// The functions whose symbols are of use, where there are symbols.
+const ACCESSORS: [&str; 8] = [
+    "SSL_get_client_random",
+    "SSL_get_SSL_CTX",
+    "SSL_CTX_get_keylog_callback",
+    "SSL_get_session",
+    "SSL_SESSION_get_master_key",
+    "SSL_version",
+    "gnutls_session_get_random",
+    logged::NSS,
+];
 
 /// How to get the secrets of one library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,4 +90,48 @@ pub struct Address {
     pub argument: u8,
     /// Byte offsets.
     pub steps: Vec<u32>,
+}
+
+/// The names to look up for [`keys_of`].
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    ACCESSORS.into_iter().chain(master::NAMES)
+}
+
+/// Where the secrets of the library or program in `bytes` pass through registers.
+///
+/// Works on the file as its loader sees it: neither symbols nor section headers are needed,
+/// where they are there they are used to check what was found.
+pub fn keys(bytes: &[u8]) -> Result<KeyPlan, KeyError> {
+    let names: Vec<&str> = names().collect();
+    let image = Image::new(bytes, &names)?;
+    keys_of(&image)
+}
+
+/// As [`keys`], in an image in which [`names`] have been looked up.
+pub(crate) fn keys_of(image: &Image<'_>) -> Result<KeyPlan, KeyError> {
+    let labels = Labels::find(&image.elf, &image.dynamic);
+    let bounds = Bounds::new(image);
+    let accessors = Accessors { tracer: Tracer { image, labels: &labels }, bounds: &bounds };
+    let sinks = sink::sinks(image, &bounds, &labels);
+    if sinks.is_empty() {
+        return master::plan(&accessors);
+    }
+    let mut refused = None;
+    for (function, argument, sink) in logged::candidates(&sinks, labels.all())? {
+        match logged::understand(&accessors, function, argument, sink) {
+            Ok(logged) => return planned(image, logged),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| KeyError::NoSink("no call takes one".to_owned())))
+}
+
+fn planned(image: &Image<'_>, logged: logged::Logged) -> Result<KeyPlan, KeyError> {
+    let start = logged.function.start;
+    let entry = first_site(image, start)
+        .ok_or_else(|| KeyError::Shape(format!("there is no code at {start:#x}")))?;
+    Ok(KeyPlan {
+        probes: vec![KeyProbe { name: logged.name.to_owned(), entry, source: logged.source }],
+        evidence: logged.evidence,
+    })
 }

@@ -14,7 +14,7 @@ pub use plan::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
 
 pub(crate) use exit::ret_sites;
 pub(crate) use inner::Wrapper;
-pub(crate) use place::Placer;
+pub(crate) use place::{Placer, first_site};
 pub(crate) use planner::Planner;
 
 #[cfg(test)]

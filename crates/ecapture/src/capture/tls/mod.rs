@@ -1,15 +1,18 @@
 //! The modules for TLS libraries. A capture has up to three parts that share one search for libraries:
 //! plaintext, keys and packets.
 
+mod keys;
 mod plan;
 mod text;
 
 use super::balance::{Balance, LibraryReport};
 use super::module::{Drained, Module, Scope};
 use super::{Common, capture};
+use crate::log;
 use anyhow::bail;
 use cli::TlsConfig;
 use event::LossTable;
+use keys::Keys;
 use plan::Plan;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
@@ -20,14 +23,16 @@ use text::Text;
 pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.global)?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
-    if config.keylog.is_some() || config.packets.is_some() {
-        bail!("--model keylog and pcap are not available yet in this version of ecapture");
+    if config.packets.is_some() {
+        bail!("--model pcap is not available yet in this version of ecapture");
     }
     let text = config.text.then(|| text::Opened::new(config, common)).transpose()?;
+    let keys = config.keylog.as_ref().map(keys::Opened::new).transpose()?;
     let files = plan::files(config)?;
     capture(common, files, |scope| {
         Ok(Tls {
             text: text.map(|opened| opened.load(config, &scope)).transpose()?,
+            keys: keys.map(|opened| opened.load(&scope)).transpose()?,
             attached: Vec::new(),
         })
     })
@@ -43,6 +48,7 @@ struct Attached {
 /// The module.
 struct Tls {
     text: Option<Text>,
+    keys: Option<Keys>,
     attached: Vec<Attached>,
 }
 
@@ -50,11 +56,21 @@ impl Module for Tls {
     type Plan = Plan;
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.text.iter().map(Text::fd).collect()
+        let text = self.text.iter().map(Text::fd);
+        text.chain(self.keys.iter().map(Keys::fd)).collect()
     }
 
     fn attach(&mut self, plan: Plan) -> anyhow::Result<()> {
         let text = self.text.as_mut().map(|text| text.attach(&plan)).transpose()?;
+        if let Some(keys) = &mut self.keys
+            && let Err(error) = keys.attach(&plan)
+        {
+            // Its plaintext is better than nothing.
+            if text.is_none() {
+                return Err(error);
+            }
+            tracing::warn!("{}", log::in_one_line(&error));
+        }
         tracing::info!(
             "attached to {} ({}), {} functions",
             plan.library().path,
@@ -71,6 +87,9 @@ impl Module for Tls {
 
     fn drain(&mut self) -> Drained {
         let mut drained = Drained::default();
+        if let Some(keys) = &mut self.keys {
+            drained += keys.drain();
+        }
         if let Some(text) = &mut self.text {
             drained += text.drain();
         }
@@ -89,20 +108,26 @@ impl Module for Tls {
 
     fn is_done(&self) -> bool {
         self.text.as_ref().is_some_and(Text::is_done)
+            || self.keys.as_ref().is_some_and(Keys::is_done)
     }
 
     fn writes_to_stdout(&self) -> bool {
         self.text.as_ref().is_some_and(Text::writes_to_stdout)
+            || self.keys.as_ref().is_some_and(Keys::writes_to_stdout)
     }
 
     fn detach(&mut self) {
         if let Some(text) = &mut self.text {
             text.detach();
         }
+        if let Some(keys) = &mut self.keys {
+            keys.detach();
+        }
     }
 
     fn is_drained(&self) -> bool {
         self.text.as_ref().is_none_or(Text::is_drained)
+            && self.keys.as_ref().is_none_or(Keys::is_drained)
     }
 
     fn finish(&mut self) {
@@ -119,16 +144,23 @@ impl Module for Tls {
             records = text.records();
             plaintext = Some(text.plaintext());
         }
-        let libraries = self.attached.iter().map(|attached| self.library(attached)).collect();
-        let balance = Balance::new(&lost, records, libraries);
-        match plaintext {
-            Some(plaintext) => balance.with_plaintext(plaintext),
-            None => balance,
+        if let Some(keys) = &self.keys {
+            keys.add_losses(&mut lost);
         }
+        let libraries = self.attached.iter().map(|attached| self.library(attached)).collect();
+        let mut balance = Balance::new(&lost, records, libraries);
+        if let Some(plaintext) = plaintext {
+            balance = balance.with_plaintext(plaintext);
+        }
+        if let Some(keys) = &self.keys {
+            balance = balance.with_keys(keys.report());
+        }
+        balance
     }
 
     fn take_error(&mut self) -> Option<anyhow::Error> {
-        self.text.as_mut().and_then(Text::take_error)
+        let text = self.text.as_mut().and_then(Text::take_error);
+        text.or_else(|| self.keys.as_mut().and_then(Keys::take_error))
     }
 }
 

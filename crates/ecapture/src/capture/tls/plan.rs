@@ -1,11 +1,13 @@
 //! What is attached to in one file, by the family of the module.
 
 use super::super::module::Files;
-use crate::analysis::{self, Planned};
+use crate::analysis::{self, Planned, Wanted};
 use crate::go::{self, GoPlanned};
 use anyhow::bail;
 use cli::{TlsConfig, TlsFamily};
 use event::Library;
+use probe::keys::KeyFunction;
+use std::fs::File;
 use target::PlacementKind;
 
 /// The plan for one file.
@@ -16,16 +18,20 @@ pub(super) enum Plan {
 
 /// The files that the module is about, and how they are planned.
 pub(super) fn files(config: &TlsConfig) -> anyhow::Result<Files<Plan>> {
-    let placement = match config.placement {
-        cli::Placement::Auto => target::Placement::Auto,
-        cli::Placement::Entry => target::Placement::Entry,
+    let wanted = Wanted {
+        placement: match config.placement {
+            cli::Placement::Auto => target::Placement::Auto,
+            cli::Placement::Entry => target::Placement::Entry,
+        },
+        text: config.text,
+        keys: config.keylog.is_some(),
     };
     let (given, flag) = (config.files.clone(), config.family.files_flag());
     Ok(match config.family {
         TlsFamily::OpenSsl => Files {
             test: target::carries_tls,
             plan: Box::new(move |candidate| {
-                analysis::plan_to_attach(candidate, placement).map(Plan::OpenSsl)
+                analysis::plan_to_attach(candidate, wanted).map(Plan::OpenSsl)
             }),
             given,
             flag,
@@ -33,8 +39,8 @@ pub(super) fn files(config: &TlsConfig) -> anyhow::Result<Files<Plan>> {
         },
         TlsFamily::Go => Files {
             test: target::carries_go,
-            plan: Box::new(|candidate| {
-                go::plan_to_attach(candidate).map(|planned| Plan::Go(Box::new(planned)))
+            plan: Box::new(move |candidate| {
+                go::plan_to_attach(candidate, wanted).map(|planned| Plan::Go(Box::new(planned)))
             }),
             given,
             flag,
@@ -49,6 +55,35 @@ impl Plan {
         match self {
             Self::OpenSsl(planned) => &planned.library,
             Self::Go(planned) => &planned.library,
+        }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        match self {
+            Self::OpenSsl(planned) => &planned.file,
+            Self::Go(planned) => &planned.file,
+        }
+    }
+
+    /// The probes for secrets, or why there are none.
+    pub(super) fn keys(&self) -> Result<&[KeyFunction], &str> {
+        let keys = match self {
+            Self::OpenSsl(planned) => &planned.keys,
+            Self::Go(planned) => &planned.keys,
+        };
+        keys.as_deref().map_err(String::as_str)
+    }
+
+    /// Why the probes for secrets are believed to be right.
+    pub(super) fn key_evidence(&self) -> Vec<&str> {
+        match self {
+            Self::OpenSsl(planned) => {
+                let plans = planned.analysis.keys.iter();
+                plans.flat_map(|plan| &plan.evidence).map(String::as_str).collect()
+            }
+            Self::Go(planned) => {
+                planned.analysis.keys.probes.iter().map(|probe| probe.why.as_str()).collect()
+            }
         }
     }
 
