@@ -76,6 +76,7 @@ fn function(plan: &GoFunction, abi: GoAbi) -> Function {
         operation: match plan.op {
             GoOp::Read => Operation::Read,
             GoOp::WriteRecord => Operation::Write,
+            GoOp::WriteCiphertext => Operation::Flush,
             GoOp::ClientHandshake => Operation::Handshake,
             GoOp::Close | GoOp::ServerHandshake => Operation::End,
         },

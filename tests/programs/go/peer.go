@@ -22,11 +22,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 type options struct {
 	certificate, key string
 	http2, raw, wrap bool
+	file             string
 	workers, calls   int
 	sizes            string
 	seed             int64
@@ -58,6 +60,7 @@ func run(arguments []string) {
 	flags.BoolVar(&o.http2, "http2", false, "HTTP/2 instead of HTTP/1.1")
 	flags.BoolVar(&o.raw, "raw", false, "no HTTP: length and bytes, on buffers on the stack")
 	flags.BoolVar(&o.wrap, "wrap", false, "TLS over a connection of another type")
+	flags.StringVar(&o.file, "file", "", "send what is in this file, mapped and not read")
 	flags.IntVar(&o.workers, "workers", 1, "goroutines at once")
 	flags.IntVar(&o.calls, "calls", 1, "requests of each")
 	flags.StringVar(&o.sizes, "sizes", "200", "lengths of bodies, in turn")
@@ -155,6 +158,9 @@ func client(o *options, address string) {
 
 // bodies gives one request's body after the other, and at last nil.
 func bodies(o *options, worker int64) func() []byte {
+	if o.file != "" {
+		return mapped(o)
+	}
 	random := rand.New(rand.NewSource(o.seed + worker))
 	sizes := strings.Split(o.sizes, ",")
 	call := 0
@@ -168,6 +174,21 @@ func bodies(o *options, worker int64) func() []byte {
 		call++
 		body := make([]byte, size)
 		_, _ = random.Read(body)
+		return body
+	}
+}
+
+// mapped gives the contents of a file, whose pages nobody has touched.
+func mapped(o *options) func() []byte {
+	file, err := os.Open(o.file)
+	check(err)
+	info, err := file.Stat()
+	check(err)
+	data, err := syscall.Mmap(int(file.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	check(err)
+	return func() []byte {
+		body := data
+		data = nil
 		return body
 	}
 }

@@ -6,6 +6,8 @@
  * Sent: go_write sees (*Conn).writeRecordLocked(typ, data) begin. It runs with the connection's
  * output locked, so that everything comes once and in order, and before anything of it goes out, so
  * that it comes before the peer's answer, which another goroutine may read before this one returns.
+ * What is long, or lies on pages that were never touched (constants of the program), is handed over as
+ * go_flush sees its ciphertext go out by (*Conn).write(data).
  *
  * Received: go_read_entry and go_read_exit are the begin and the `ret`s of (*Conn).Read. A goroutine
  * may change threads in between, so calls are kept by goroutine; and its stack may be moved, so that
@@ -185,19 +187,18 @@ static __always_inline struct thread *go_thread(__u64 pid_tgid)
 }
 
 /* Hands over `n` bytes at `from` of a tls.Conn. */
-static __always_inline int go_data(void *ctx, __u64 cookie, __u64 pid_tgid, __u64 conn,
-				   __u32 direction, __u64 from, __u64 n)
+static __always_inline void go_emit(void *ctx, __u64 cookie, __u64 pid_tgid, __u64 conn,
+				    struct connection *connection, __u32 direction, __u64 from,
+				    __u64 n, __u8 flags)
 {
-	struct connection *connection = go_connection(ctx, conn, pid_tgid);
 	struct thread *thread = go_thread(pid_tgid);
 	void *output = this_output(ctx);
 
-	COUNT(calls[direction & 1], 1);
 	COUNT(bytes[direction & 1], n);
 	if (!connection || !thread || !output) {
 		COUNT(untracked_events, 1);
 		COUNT(untracked_bytes, n);
-		return 0;
+		return;
 	}
 
 	struct record head = {
@@ -207,13 +208,48 @@ static __always_inline int go_data(void *ctx, __u64 cookie, __u64 pid_tgid, __u6
 	    .tgid_or_tid = pid_tgid,
 	    .kind = RECORD_DATA,
 	    .direction = direction,
-	    .flags = RECORD_END_OF_CALL,
+	    .flags = flags,
 	};
 
 	go_introduce(output, connection, conn, pid_tgid, cookie_library(cookie), head.ts);
 	connection->offset[direction & 1] += n;
 	emit(ctx, output, &thread->transfer, &head, from, n);
-	return 0;
+}
+
+/* So much is handed over at once; more would be a burst that no ring holds. */
+#define GO_AT_ONCE (64 << 10)
+/* That, the longest record, and some pages that were not there in time. */
+#define GO_MOST (96 << 10)
+#define GO_PAGE 4096
+
+/* How many of `n` bytes lie on pages that are in memory, up to the first that is not. */
+static __always_inline __u64 go_readable(__u64 from, __u64 n)
+{
+	__u64 at = from;
+	__u8 byte;
+
+	for (int i = 0; i <= GO_MOST / GO_PAGE; i++) {
+		if (bpf_probe_read_user(&byte, sizeof(byte), (void *)at))
+			break;
+		at = (at | (GO_PAGE - 1)) + 1;
+		if (at - from >= n)
+			return n;
+	}
+	return at - from;
+}
+
+/* A call before this one went through, and some of its plaintext was not in memory even then. */
+static __always_inline void go_give_up(struct connection *connection)
+{
+	__u64 left = connection->rest.left;
+
+	if (!left)
+		return;
+	connection->rest.left = 0;
+	connection->offset[DIRECTION_SEND] += left;
+	COUNT(bytes[DIRECTION_SEND], left);
+	COUNT(unreadable_events, 1);
+	COUNT(unreadable_bytes, left);
 }
 
 /* func (c *Conn) writeRecordLocked(typ recordType, data []byte) (int, error) */
@@ -221,19 +257,80 @@ SEC("uprobe")
 int go_write(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 cookie = cookie_of(ctx);
+	__u64 cookie = cookie_of(ctx), from, n;
 	__u32 flags = cookie_result(cookie);
 	__u64 words[4] = {GO_WORD_0(ctx), GO_WORD_1(ctx), GO_WORD_2(ctx), GO_WORD_3(ctx)};
+	struct connection *connection;
 
 	KEEP_TASK_STACK(ctx);
 	if (go_restarts(ctx, flags))
 		return 0;
 	if (flags & GO_ON_STACK)
 		bpf_probe_read_user(words, sizeof(words), (void *)(PT_REGS_SP(ctx) + 8));
-	if ((__u8)words[1] != GO_APPLICATION_DATA || !words[3] || !wanted(pid_tgid))
+	from = words[2];
+	n = words[3];
+	if ((__u8)words[1] != GO_APPLICATION_DATA || !n || !wanted(pid_tgid))
 		return 0;
 	go_count_hit(cookie);
-	return go_data(ctx, cookie, pid_tgid, words[0], DIRECTION_SEND, words[2], words[3]);
+	COUNT(calls[DIRECTION_SEND], 1);
+	connection = go_connection(ctx, words[0], pid_tgid);
+	if (connection) {
+		go_give_up(connection);
+		if (n > GO_AT_ONCE || go_readable(from, n) < n) {
+			connection->rest.from = from;
+			connection->rest.left = n;
+			connection->rest.allowed = 0;
+			return 0;
+		}
+	}
+	go_emit(ctx, cookie, pid_tgid, words[0], connection, DIRECTION_SEND, from, n,
+		RECORD_END_OF_CALL);
+	return 0;
+}
+
+/*
+ * func (c *Conn) write(data []byte) (int, error): ciphertext, which is longer than its plaintext. By the
+ * last of a call, all of its plaintext was read, and is in memory.
+ */
+SEC("uprobe")
+int go_flush(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 cookie = cookie_of(ctx), from, n;
+	__u32 flags = cookie_result(cookie);
+	__u64 words[3] = {GO_WORD_0(ctx), GO_WORD_1(ctx), GO_WORD_2(ctx)};
+	struct connection_key key = {.tgid = pid_tgid >> 32};
+	struct connection *connection;
+
+	KEEP_TASK_STACK(ctx);
+	if (go_restarts(ctx, flags))
+		return 0;
+	if (flags & GO_ON_STACK)
+		bpf_probe_read_user(words, sizeof(words), (void *)(PT_REGS_SP(ctx) + 8));
+	key.ssl = words[0];
+	connection = bpf_map_lookup_elem(&connections, &key);
+	if (!connection || !connection->rest.left)
+		return 0;
+	go_count_hit(cookie);
+	connection->rest.allowed += words[2];
+	from = connection->rest.from;
+	n = connection->rest.left;
+	if (n > connection->rest.allowed) {
+		n = connection->rest.allowed;
+		if (n < GO_AT_ONCE)
+			return 0;
+	}
+	if (n > GO_MOST)
+		n = GO_MOST;
+	n = go_readable(from, n);
+	if (!n)
+		return 0;
+	connection->rest.from += n;
+	connection->rest.left -= n;
+	connection->rest.allowed -= n;
+	go_emit(ctx, cookie, pid_tgid, words[0], connection, DIRECTION_SEND, from, n,
+		connection->rest.left ? 0 : RECORD_END_OF_CALL);
+	return 0;
 }
 
 /*
@@ -318,7 +415,10 @@ int go_read_exit(struct pt_regs *ctx)
 			return 0;
 		}
 	}
-	return go_data(ctx, cookie, pid_tgid, words[0], DIRECTION_RECV, words[1], n);
+	COUNT(calls[DIRECTION_RECV], 1);
+	go_emit(ctx, cookie, pid_tgid, words[0], go_connection(ctx, words[0], pid_tgid),
+		DIRECTION_RECV, words[1], n, RECORD_END_OF_CALL);
+	return 0;
 }
 
 /*

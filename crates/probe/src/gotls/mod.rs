@@ -14,6 +14,8 @@ use std::fs::File;
 pub enum Operation {
     /// `(*Conn).writeRecordLocked`
     Write,
+    /// `(*Conn).write`
+    Flush,
     /// `(*Conn).Read`
     Read,
     /// `(*Conn).Close`, `(*Conn).serverHandshake`: what the memory was used for before is over.
@@ -46,7 +48,7 @@ impl Function {
     fn cookie(&self, library: usize, function: usize) -> u64 {
         let operation: u64 = match self.operation {
             Operation::Read => 1,
-            Operation::Write => 2,
+            Operation::Write | Operation::Flush => 2,
             Operation::End => 6,
             Operation::Handshake => 8,
         };
@@ -70,11 +72,13 @@ impl Capture {
         functions: &[Function],
     ) -> Result<usize, Error> {
         let (number, first) = self.room_for(&library, functions.len())?;
-        let [mut writes, mut entries, mut exits, mut ends]: [Sites; 4] = Default::default();
+        let [mut writes, mut flushes, mut entries, mut exits, mut ends]: [Sites; 5] =
+            Default::default();
         for (index, function) in (first..).zip(functions) {
             let cookie = function.cookie(number, index);
             match function.operation {
                 Operation::Write => writes.push(function.entry, cookie),
+                Operation::Flush => flushes.push(function.entry, cookie),
                 Operation::End | Operation::Handshake => ends.push(function.entry, cookie),
                 Operation::Read => {
                     // With its arguments on the stack the exit tells everything.
@@ -89,6 +93,8 @@ impl Capture {
         }
         let programs = [
             ("go_end", ends, false),
+            // Before what hands it work.
+            ("go_flush", flushes, false),
             ("go_write", writes, false),
             ("go_read_entry", entries, false),
             ("go_read_exit", exits, false),

@@ -97,6 +97,13 @@ struct connection_key {
 	__u32 reserved;
 };
 
+/* What has not been handed over of a running Write of a Go tls.Conn. */
+struct go_rest {
+	__u64 from;
+	__u64 left;
+	__u64 allowed; /* how much of it may have been encrypted by now */
+};
+
 struct connection {
 	__u64 id;
 	__u64 offset[2];
@@ -109,6 +116,7 @@ struct connection {
 	__u64 ciphertext; /* bytes that went to the socket */
 	__u64 copied;	  /* bytes that were handed over already */
 	__u64 inner;	  /* of a Go tls.Conn: its net.Conn */
+	struct go_rest rest;
 };
 
 /* One entry a thread that ever made a call; evicted by use, so dead threads cost nothing. */

@@ -16,8 +16,9 @@ const LONGEST_PATH: usize = 256;
 /// The methods to probe. What sees plaintext once is `writeRecordLocked` for everything sent (it
 /// is called with the kind of record) and `Read` for everything received: `Write` may be wrapped
 /// or replaced (`utls.(*UConn).Write`), and its end comes after the peer's answer.
-pub(super) const METHODS: [(&str, GoOp); 5] = [
+pub(super) const METHODS: [(&str, GoOp); 6] = [
     ("(*Conn).writeRecordLocked", GoOp::WriteRecord),
+    ("(*Conn).write", GoOp::WriteCiphertext),
     ("(*Conn).Read", GoOp::Read),
     ("(*Conn).Close", GoOp::Close),
     ("(*Conn).clientHandshake", GoOp::ClientHandshake),

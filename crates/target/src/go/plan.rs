@@ -27,6 +27,8 @@ pub enum GoOp {
     /// `(*Conn).writeRecordLocked(typ, data)`: `data` is about to be sent; plaintext of the
     /// program's if `typ` is 23.
     WriteRecord,
+    /// `(*Conn).write(data)`: the next piece of its ciphertext is about to be sent.
+    WriteCiphertext,
     /// `(*Conn).Read(b)`, which returns how much of `b` it filled.
     Read,
     /// `(*Conn).Close()`.
@@ -42,6 +44,7 @@ impl GoOp {
     fn arguments(self) -> usize {
         match self {
             Self::WriteRecord => 4,
+            Self::WriteCiphertext => 3,
             Self::Read => 2,
             Self::Close | Self::ClientHandshake | Self::ServerHandshake => 1,
         }
