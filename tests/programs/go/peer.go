@@ -28,8 +28,10 @@ import (
 type options struct {
 	certificate, key string
 	http2, raw, wrap bool
+	early            bool
 	file             string
 	workers, calls   int
+	pieces           int
 	sizes            string
 	seed             int64
 	quiet            bool
@@ -60,7 +62,9 @@ func run(arguments []string) {
 	flags.BoolVar(&o.http2, "http2", false, "HTTP/2 instead of HTTP/1.1")
 	flags.BoolVar(&o.raw, "raw", false, "no HTTP: length and bytes, on buffers on the stack")
 	flags.BoolVar(&o.wrap, "wrap", false, "TLS over a connection of another type")
+	flags.BoolVar(&o.early, "early", false, "with -raw, connect before saying ready")
 	flags.StringVar(&o.file, "file", "", "send what is in this file, mapped and not read")
+	flags.IntVar(&o.pieces, "pieces", 0, "send that in pieces of this length")
 	flags.IntVar(&o.workers, "workers", 1, "goroutines at once")
 	flags.IntVar(&o.calls, "calls", 1, "requests of each")
 	flags.StringVar(&o.sizes, "sizes", "200", "lengths of bodies, in turn")
@@ -128,9 +132,15 @@ func handle(w http.ResponseWriter, r *http.Request) {
 }
 
 func client(o *options, address string) {
+	tlsConfig := config()
+	var early *tls.Conn
+	if o.early {
+		early = connect(o, address, tlsConfig)
+		// The server has answered once, so it reads again by now, or will at once.
+		exchange(early, []byte("early"))
+	}
 	fmt.Println("ready")
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
-	tlsConfig := config()
 	transport := &http.Transport{
 		TLSClientConfig:     tlsConfig,
 		ForceAttemptHTTP2:   o.http2,
@@ -146,7 +156,11 @@ func client(o *options, address string) {
 		go func() {
 			defer workers.Done()
 			if o.raw {
-				callRaw(o, address, tlsConfig, bodies)
+				conn := early
+				if conn == nil {
+					conn = connect(o, address, tlsConfig)
+				}
+				callRaw(o, conn, bodies)
 			} else {
 				call(o, address, &http.Client{Transport: transport}, bodies)
 			}
@@ -186,9 +200,19 @@ func mapped(o *options) func() []byte {
 	check(err)
 	data, err := syscall.Mmap(int(file.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
 	check(err)
+	if o.pieces == 0 {
+		o.pieces = len(data)
+	}
 	return func() []byte {
-		body := data
-		data = nil
+		if len(data) == 0 {
+			return nil
+		}
+		n := o.pieces
+		if n > len(data) {
+			n = len(data)
+		}
+		body := data[:n]
+		data = data[n:]
 		return body
 	}
 }
@@ -214,8 +238,7 @@ type layer struct {
 	name string
 }
 
-// callRaw sends each body on one connection, and the server's answers come back on it.
-func callRaw(o *options, address string, config *tls.Config, bodies func() []byte) {
+func connect(o *options, address string, config *tls.Config) *tls.Conn {
 	plain, err := net.Dial("tcp", address)
 	check(err)
 	if o.wrap {
@@ -223,28 +246,39 @@ func callRaw(o *options, address string, config *tls.Config, bodies func() []byt
 	}
 	conn := tls.Client(plain, config)
 	check(conn.Handshake())
+	return conn
+}
+
+// callRaw sends each body on one connection, and the server's answers come back on it.
+func callRaw(o *options, conn *tls.Conn, bodies func() []byte) {
 	var sent, received []byte
 	for body := bodies(); body != nil; body = bodies() {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(body)))
-		// The length is on the stack, of a goroutine whose stack is small.
-		_, err := conn.Write(length[:])
-		check(err)
-		_, err = conn.Write(body)
-		check(err)
-		sent = append(append(sent, length[:]...), body...)
-		got := make(chan []byte)
-		// The stack of a new goroutine is small: it grows in Read, and moves.
-		go func() { got <- readAll(conn, len(body)) }()
-		back := <-got
-		if !bytes.Equal(back, answer(body)) {
-			log.Fatal("the server answered something else")
-		}
-		received = append(received, back...)
+		length, got := exchange(conn, body)
+		sent = append(append(sent, length...), body...)
+		received = append(received, got...)
 	}
 	check(conn.Close())
 	say(o.quiet, "sent", sent)
 	say(o.quiet, "received", received)
+}
+
+// exchange sends a length and a body, and reads the answer.
+func exchange(conn *tls.Conn, body []byte) ([]byte, []byte) {
+	// On the stack.
+	var length [8]byte
+	binary.BigEndian.PutUint64(length[:], uint64(len(body)))
+	_, err := conn.Write(length[:])
+	check(err)
+	_, err = conn.Write(body)
+	check(err)
+	got := make(chan []byte)
+	// The stack of a new goroutine is small: it grows in Read, and moves.
+	go func() { got <- readAll(conn, len(body)) }()
+	back := <-got
+	if !bytes.Equal(back, answer(body)) {
+		log.Fatal("the server answered something else")
+	}
+	return append([]byte{}, length[:]...), back
 }
 
 // readAll reads into a buffer on the stack: of *tls.Conn.Read the compiler knows that it keeps no
