@@ -1,7 +1,9 @@
 //! `ecapture inspect`: which TLS libraries a file or a process has, what would be probed, and why.
 
+mod go;
+
 use crate::analysis::{self, Planned, Wanted};
-use crate::log;
+use crate::{go as go_plan, log};
 use anyhow::{Context as _, bail};
 use cli::{Format, InspectConfig, InspectTarget};
 use discover::{Candidate, Finder, Scope};
@@ -26,17 +28,10 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let mut found = 0;
     let mut text = String::new();
     for candidate in candidates {
-        let wanted = Wanted { placement: Placement::Auto, text: true, keys: true };
-        match analysis::plan(candidate, wanted) {
-            Ok(planned) => {
+        match inspect(candidate, config.format) {
+            Ok(described) => {
                 found += 1;
-                match config.format {
-                    Format::Json => {
-                        text += &serde_json::to_string(&report(&planned))?;
-                        text.push('\n');
-                    }
-                    Format::Text => describe(&planned, &mut text)?,
-                }
+                text += &described;
             }
             Err(error) => tracing::error!("{}", log::in_one_line(&error)),
         }
@@ -50,6 +45,35 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What a file has, of the family that it is.
+fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
+    let bytes = analysis::read(&candidate.file)
+        .with_context(|| format!("cannot read {}", candidate.path.display()))?;
+    let is_go = target::carries_go(&bytes) && !target::carries_tls(&bytes);
+    drop(bytes);
+    let wanted = Wanted { placement: Placement::Auto, text: true, keys: true };
+    let mut text = String::new();
+    if is_go {
+        let planned = go_plan::plan(candidate)?;
+        match format {
+            Format::Json => text = go::json(&planned)?,
+            Format::Text => go::describe(&planned, &mut text)?,
+        }
+    } else {
+        let planned = analysis::plan(candidate, wanted)?;
+        match format {
+            Format::Json => text = serde_json::to_string(&report(&planned))? + "\n",
+            Format::Text => describe(&planned, &mut text)?,
+        }
+    }
+    Ok(text)
+}
+
+/// True if a file is worth inspecting.
+fn carries_any(bytes: &[u8]) -> bool {
+    target::carries_tls(bytes) || target::carries_go(bytes)
+}
+
 fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
     match &config.target {
         InspectTarget::Path(path) => Ok(vec![discover::given(path)?]),
@@ -57,7 +81,7 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
             if !discover::process::exists(*pid) {
                 bail!("there is no process {pid}");
             }
-            let scan = Finder::new(target::carries_tls).scan_processes(Scope::Only(&[*pid]));
+            let scan = Finder::new(carries_any).scan_processes(Scope::Only(&[*pid]));
             if scan.unreadable > 0 {
                 bail!("no right to look at process {pid}; run as its user or as root");
             }
@@ -66,8 +90,8 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
             }
             if scan.candidates.is_empty() {
                 bail!(
-                    "process {pid} has no file mapped that defines SSL_read and SSL_write: it uses no \
-                     OpenSSL-family library, or a static one without symbols"
+                    "process {pid} has no file mapped that defines SSL_read and SSL_write, or that Go \
+                     built: it uses no OpenSSL-family library, or a static one without symbols"
                 );
             }
             Ok(scan.candidates)
