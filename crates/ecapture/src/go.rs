@@ -7,7 +7,7 @@ use event::Library;
 use probe::gotls::{Function, Operation};
 use probe::keys::{KeyFunction, Source};
 use std::fs::File;
-use target::{GoAbi, GoAnalysis, GoError, GoFunction, GoOp, PlacementKind};
+use target::{GoAbi, GoAnalysis, GoError, GoFunction, GoOp, Placement, PlacementKind};
 
 /// One program or library: what it is, and what to probe.
 pub(crate) struct GoPlanned {
@@ -21,7 +21,7 @@ pub(crate) struct GoPlanned {
 
 /// As [`plan`]; a file in which nothing can be probed is an error.
 pub(crate) fn plan_to_attach(candidate: Candidate, wanted: Wanted) -> anyhow::Result<GoPlanned> {
-    let planned = plan(candidate)?;
+    let planned = plan(candidate, wanted.placement)?;
     if wanted.text && planned.functions.is_empty() {
         bail!(
             "{}: none of its functions can be probed: {}",
@@ -33,10 +33,10 @@ pub(crate) fn plan_to_attach(candidate: Candidate, wanted: Wanted) -> anyhow::Re
 }
 
 /// Analyses `candidate`.
-pub(crate) fn plan(candidate: Candidate) -> anyhow::Result<GoPlanned> {
+pub(crate) fn plan(candidate: Candidate, placement: Placement) -> anyhow::Result<GoPlanned> {
     let path = candidate.path.display().to_string();
     let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
-    let analysis = target::analyze_go(&bytes).with_context(|| path.clone())?;
+    let analysis = target::analyze_go(&bytes, placement).with_context(|| path.clone())?;
     Ok(GoPlanned {
         library: Library { path, build_id: analysis.build_id.clone() },
         functions: analysis.functions.iter().map(|plan| function(plan, analysis.abi)).collect(),
@@ -67,7 +67,13 @@ pub(crate) fn does_no_tls(error: &anyhow::Error) -> bool {
 
 /// Which rule of the planner a function's probes follow.
 pub(crate) fn placement(plan: &GoFunction) -> PlacementKind {
-    if plan.exits.is_empty() { PlacementKind::EntryOnly } else { PlacementKind::EntryRetSites }
+    if plan.receiver_at_copy.is_some() {
+        PlacementKind::JumpSites
+    } else if plan.exits.is_empty() {
+        PlacementKind::EntryOnly
+    } else {
+        PlacementKind::EntryRetSites
+    }
 }
 
 fn function(plan: &GoFunction, abi: GoAbi) -> Function {
@@ -85,5 +91,6 @@ fn function(plan: &GoFunction, abi: GoAbi) -> Function {
         at_stack_check: plan.at_stack_check,
         exits: plan.exits.iter().map(|site| site.file_offset).collect(),
         arguments_at_exit: plan.arguments_at_exit,
+        receiver_at_copy: plan.receiver_at_copy,
     }
 }

@@ -54,7 +54,7 @@ fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
     let wanted = Wanted { placement: Placement::Auto, text: true, keys: true };
     let mut text = String::new();
     if is_go {
-        let planned = go_plan::plan(candidate)?;
+        let planned = go_plan::plan(candidate, Placement::Auto)?;
         match format {
             Format::Json => text = go::json(&planned)?,
             Format::Text => go::describe(&planned, &mut text)?,

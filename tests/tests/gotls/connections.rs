@@ -83,7 +83,14 @@ fn a_request_comes_before_its_response() {
 #[test]
 fn a_call_that_began_before_the_capture_is_seen() {
     needs_bpf!();
-    for version in ["1.15", "1.19", "1.24", "1.27"] {
+    for (version, placement) in [
+        ("1.15", "auto"),
+        ("1.15", "entry"),
+        ("1.19", "entry"),
+        ("1.24", "auto"),
+        ("1.27", "auto"),
+        ("1.27", "entry"),
+    ] {
         let peer = Peer::build(version, Build::Stripped);
         let (scratch, certificate) = certificate();
         let server = Server::start(&peer, &certificate, &["-raw"]);
@@ -91,7 +98,7 @@ fn a_call_that_began_before_the_capture_is_seen() {
         let client = Client::start(&peer, &server, None, &flags);
         let (client_pid, server_pid) = (client.pid(), server.pid());
         let only = pids(&[client_pid, server_pid]);
-        let running = capture(&scratch, &["--no-parse", "--pid", &only]);
+        let running = capture(&scratch, &["--no-parse", "--placement", placement, "--pid", &only]);
         let transfers = client.run();
         server.stop();
         let lines = running.stop().lines();

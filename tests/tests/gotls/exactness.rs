@@ -22,7 +22,7 @@ fn keys(path: &Path) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn assert_exact(version: &str, build: Build) {
+fn assert_exact(version: &str, build: Build, more: &[&str]) {
     let peer = Peer::build(version, build);
     for (server_flags, client_flags) in PROTOCOLS {
         let (scratch, certificate) = certificate();
@@ -32,7 +32,8 @@ fn assert_exact(version: &str, build: Build) {
         let client = Client::start(&peer, &server, Some(&own_log), client_flags);
         let (client_pid, server_pid) = (client.pid(), server.pid());
         let only = pids(&[client_pid, server_pid]);
-        let mut arguments = vec!["--pid", &only, "-m", "text,keylog", "-k"];
+        let mut arguments = more.to_vec();
+        arguments.extend(["--pid", &only, "-m", "text,keylog", "-k"]);
         arguments.push(key_log.to_str().unwrap());
         arguments.extend(raw.then_some("--no-parse"));
         let running = capture(&scratch, &arguments);
@@ -55,25 +56,25 @@ macro_rules! every_build {
             #[test]
             fn plain() {
                 needs_bpf!();
-                assert_exact($version, Build::Plain);
+                assert_exact($version, Build::Plain, &[]);
             }
 
             #[test]
             fn position_independent() {
                 needs_bpf!();
-                assert_exact($version, Build::Pie);
+                assert_exact($version, Build::Pie, &[]);
             }
 
             #[test]
             fn stripped() {
                 needs_bpf!();
-                assert_exact($version, Build::Stripped);
+                assert_exact($version, Build::Stripped, &[]);
             }
 
             #[test]
             fn as_a_library_in_a_program_of_c() {
                 needs_bpf!();
-                assert_exact($version, Build::Shared);
+                assert_exact($version, Build::Shared, &[]);
             }
         }
     )*};
@@ -85,4 +86,13 @@ every_build! {
     go_1_24: "1.24",
     go_1_26: "1.26",
     go_1_27: "1.27",
+}
+
+/// Where the copy in Read is not found, as it may be in programs built in other ways.
+#[test]
+fn calls_are_exact_by_their_begin_and_end_too() {
+    needs_bpf!();
+    for version in ["1.15", "1.19", "1.27"] {
+        assert_exact(version, Build::Plain, &["--placement", "entry"]);
+    }
 }

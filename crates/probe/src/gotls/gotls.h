@@ -9,7 +9,8 @@
  * What is long, or lies on pages that were never touched (constants of the program), is handed over as
  * go_flush sees its ciphertext go out by (*Conn).write(data).
  *
- * Received: go_read_entry and go_read_exit are the begin and the `ret`s of (*Conn).Read. A goroutine
+ * Received: go_copy is the call in (*Conn).Read that copies plaintext into the program's buffer. Where
+ * none was found, go_read_entry and go_read_exit are the begin and the `ret`s of Read. A goroutine
  * may change threads in between, so calls are kept by goroutine; and its stack may be moved, so that
  * places on it are kept as distances from its upper end, which a move preserves (copystack in Go's
  * src/runtime/stack.go). Never a return probe: Go's runtime would find its address on the stack.
@@ -330,6 +331,32 @@ int go_flush(struct pt_regs *ctx)
 	connection->rest.allowed -= n;
 	go_emit(ctx, cookie, pid_tgid, words[0], connection, DIRECTION_SEND, from, n,
 		connection->rest.left ? 0 : RECORD_END_OF_CALL);
+	return 0;
+}
+
+/*
+ * In (*Conn).Read: memmove(to, from unsafe.Pointer, n uintptr) is about to be called. Bits 48-63 of the
+ * cookie say how many words above the stack pointer the receiver is.
+ */
+SEC("uprobe")
+int go_copy(struct pt_regs *ctx)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 cookie = cookie_of(ctx), sp = PT_REGS_SP(ctx), conn = 0;
+	__u64 words[3] = {GO_WORD_0(ctx), GO_WORD_1(ctx), GO_WORD_2(ctx)};
+
+	KEEP_TASK_STACK(ctx);
+	if (!wanted(pid_tgid))
+		return 0;
+	go_count_hit(cookie);
+	if (cookie_result(cookie) & GO_ON_STACK)
+		bpf_probe_read_user(words, sizeof(words), (void *)sp);
+	if ((__s64)words[2] <= 0)
+		return 0;
+	bpf_probe_read_user(&conn, sizeof(conn), (void *)(sp + (cookie >> 48) * 8));
+	COUNT(calls[DIRECTION_RECV], 1);
+	go_emit(ctx, cookie, pid_tgid, conn, go_connection(ctx, conn, pid_tgid), DIRECTION_RECV,
+		words[1], words[2], RECORD_END_OF_CALL);
 	return 0;
 }
 

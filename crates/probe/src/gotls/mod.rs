@@ -41,6 +41,8 @@ pub struct Function {
     pub exits: Vec<u64>,
     /// There, receiver and slice pointer can be read off the stack.
     pub arguments_at_exit: bool,
+    /// The entry is the call of `memmove` in `Read`, and the receiver so far above the stack pointer.
+    pub receiver_at_copy: Option<u32>,
 }
 
 impl Function {
@@ -53,7 +55,9 @@ impl Function {
             Operation::Handshake => 8,
         };
         let flags = flags(self.on_stack, self.at_stack_check, self.arguments_at_exit);
-        library as u64 | (function as u64) << 16 | operation << 32 | flags
+        // Slots on the stack are words; frames of Go functions have less than 64 Ki of them.
+        let receiver = u64::from(self.receiver_at_copy.unwrap_or(0) / 8 & 0xffff) << 48;
+        library as u64 | (function as u64) << 16 | operation << 32 | flags | receiver
     }
 }
 
@@ -72,7 +76,7 @@ impl Capture {
         functions: &[Function],
     ) -> Result<usize, Error> {
         let (number, first) = self.room_for(&library, functions.len())?;
-        let [mut writes, mut flushes, mut entries, mut exits, mut ends]: [Sites; 5] =
+        let [mut writes, mut flushes, mut copies, mut entries, mut exits, mut ends]: [Sites; 6] =
             Default::default();
         for (index, function) in (first..).zip(functions) {
             let cookie = function.cookie(number, index);
@@ -80,6 +84,9 @@ impl Capture {
                 Operation::Write => writes.push(function.entry, cookie),
                 Operation::Flush => flushes.push(function.entry, cookie),
                 Operation::End | Operation::Handshake => ends.push(function.entry, cookie),
+                Operation::Read if function.receiver_at_copy.is_some() => {
+                    copies.push(function.entry, cookie);
+                }
                 Operation::Read => {
                     // With its arguments on the stack the exit tells everything.
                     if !function.on_stack {
@@ -96,6 +103,7 @@ impl Capture {
             // Before what hands it work.
             ("go_flush", flushes, false),
             ("go_write", writes, false),
+            ("go_copy", copies, false),
             ("go_read_entry", entries, false),
             ("go_read_exit", exits, false),
         ];

@@ -51,7 +51,7 @@ pub(super) enum Kind {
 /// Programs that are attached by uprobes; the others are raw tracepoints.
 const UPROBES: [(Kind, &[&str]); 2] = [
     (Kind::OpenSsl, &["tls_entry", "tls_exit", "tls_end", "tls_set_fd"]),
-    (Kind::Go, &["go_write", "go_flush", "go_read_entry", "go_read_exit", "go_end"]),
+    (Kind::Go, &["go_write", "go_flush", "go_copy", "go_read_entry", "go_read_exit", "go_end"]),
 ];
 
 /// More rings than this do not help: each is drained by the one reader.

@@ -55,3 +55,6 @@ pub(super) fn offset_of(names: &[u8], name: &str) -> Option<u64> {
     }
     memmem::find(names, &needle).map(|at| at as u64 + 1)
 }
+
+/// `func memmove(to, from unsafe.Pointer, n uintptr)`, to which the compiler turns `copy`.
+pub(super) const MEMMOVE: &str = "runtime.memmove";

@@ -5,7 +5,7 @@
 //! emulated by the kernel, and what follows it is run once per call.
 
 use super::plan::GoAbi;
-use crate::code::{Function, is_emulated, writes};
+use crate::code::{Flow, Function, is_emulated, writes};
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 /// The integer argument registers of Go's ABIInternal, in order (src/cmd/compile/abi-internal.md).
@@ -123,6 +123,85 @@ pub(super) fn keeps_arguments(function: &Function<'_>) -> bool {
         .iter()
         .skip(frame.begin)
         .all(|decoded| frame.slot(&decoded.instruction).is_none())
+}
+
+/// The receiver's distance must fit into an attach cookie, in words.
+const MOST_ABOVE: u64 = 0xffff * 8;
+
+/// The call in `Read` that copies plaintext into the program's buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Copy {
+    /// The index of the call.
+    pub(super) call: usize,
+    /// How far above the stack pointer the receiver is there.
+    pub(super) receiver: u64,
+}
+
+/// The one call of `memmove` (at that address) whose destination is the function's slice argument. In
+/// a function that keeps its first two arguments on the stack, in whichever convention: see
+/// [`keeps_home_slots`] and [`keeps_arguments`].
+pub(super) fn copy(function: &Function<'_>, memmove: u64, abi: GoAbi) -> Option<Copy> {
+    let frame = Frame::of(function)?;
+    let mut calls = function.instructions.iter().enumerate().filter(|(_, decoded)| {
+        let instruction = &decoded.instruction;
+        instruction.flow_control() == FlowControl::Call
+            && instruction.near_branch_target() == memmove
+    });
+    let (Some((call, decoded)), None) = (calls.next(), calls.next()) else { return None };
+    let [receiver, slice] = SLOTS.map(|slot| frame.size + slot);
+    let is_copy = call > frame.begin
+        && receiver <= MOST_ABOVE
+        && is_emulated(decoded.bytes)
+        && leads_to(function, call, slice, abi == GoAbi::Stack);
+    is_copy.then_some(Copy { call, receiver })
+}
+
+/// Walks backwards from a call, as long as there is one way to it, to where its first argument was
+/// loaded from `slot`.
+fn leads_to(function: &Function<'_>, call: usize, slot: u64, on_stack: bool) -> bool {
+    const FARTHEST: usize = 32;
+    let at_slot = |instruction: &Instruction, slot: u64| {
+        instruction.memory_base() == Register::RSP
+            && instruction.memory_index() == Register::None
+            && instruction.memory_displacement64() == slot
+    };
+    let mut argument = (!on_stack).then_some(Register::RAX);
+    let mut at = call;
+    for _ in 0..FARTHEST {
+        let mut before = function.flow.iter().enumerate().filter(|(_, flow)| match flow {
+            Flow::To(targets) => targets.contains(&at),
+            Flow::Leave { next, .. } => *next == Some(at),
+            Flow::Return | Flow::End => false,
+        });
+        let (Some((index, _)), None) = (before.next(), before.next()) else { return false };
+        let Some(decoded) = function.instructions.get(index) else { return false };
+        let instruction = &decoded.instruction;
+        let is_move = instruction.mnemonic() == Mnemonic::Mov;
+        match argument {
+            Some(register) if writes(instruction, register) => {
+                return is_move
+                    && instruction.op0_register() == register
+                    && instruction.op1_kind() == OpKind::Memory
+                    && at_slot(instruction, slot);
+            }
+            None if is_move
+                && instruction.op0_kind() == OpKind::Memory
+                && instruction.op1_kind() == OpKind::Register
+                && at_slot(instruction, 0) =>
+            {
+                argument = Some(instruction.op1_register());
+            }
+            _ => {}
+        }
+        if !matches!(
+            instruction.flow_control(),
+            FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
+        ) {
+            return false;
+        }
+        at = index;
+    }
+    false
 }
 
 /// The fixed frame of a function: all its instructions but the first and those of its ends address it

@@ -1,13 +1,13 @@
 //! From a file to the plan of its probes.
 
-use super::names::{KEY_LOG, METHODS, offset_of, packages};
+use super::names::{KEY_LOG, MEMMOVE, METHODS, offset_of, packages};
 use super::pclntab::{Entry, Pclntab};
 use super::relocation::Relocations;
 use super::{GoError, aarch64, buildinfo, place};
 use crate::code::Function;
 use crate::elf::Machine;
 use crate::image::Image;
-use crate::site::{Options, Placer, Site, ret_sites};
+use crate::site::{Options, Placement, Placer, Site, ret_sites};
 use serde::Serialize;
 
 /// Where a Go function has its arguments and results.
@@ -69,6 +69,10 @@ pub struct GoFunction {
     /// At the exits the first two words of arguments (receiver and slice pointer) can be read from
     /// the stack, right above the return address.
     pub arguments_at_exit: bool,
+    /// Of `Read`, instead of all that: the entry is the call of `memmove` that copies what was
+    /// received into the program's buffer. Its arguments are the buffer, the plaintext and the
+    /// length; the receiver is on the stack, so many bytes above the stack pointer.
+    pub receiver_at_copy: Option<u32>,
     /// One sentence on how this is known.
     pub why: String,
 }
@@ -117,8 +121,9 @@ pub struct GoAnalysis {
     pub notes: Vec<String>,
 }
 
-/// Analyses the bytes of a program or library built by Go.
-pub fn analyze_go(bytes: &[u8]) -> Result<GoAnalysis, GoError> {
+/// Analyses the bytes of a program or library built by Go. With [`Placement::Entry`] calls are seen
+/// where they begin and end, whatever there is in between.
+pub fn analyze_go(bytes: &[u8], placement: Placement) -> Result<GoAnalysis, GoError> {
     let image = Image::new(bytes, &[])?;
     let table = Pclntab::find(&image.elf).ok_or(GoError::NotGo)?;
     let names = table.names();
@@ -138,9 +143,15 @@ pub fn analyze_go(bytes: &[u8]) -> Result<GoAnalysis, GoError> {
             }
         }
     }
-    let offsets: Vec<u64> = wanted.iter().map(|(offset, ..)| *offset).collect();
+    let memmove = offset_of(names, MEMMOVE);
+    let offsets: Vec<u64> = wanted.iter().map(|(offset, ..)| *offset).chain(memmove).collect();
     let entries = table.functions_named(&image.elf, &relocations, text, &offsets);
-    let planner = Planner { image: &image, abi: abi(&image, &table, &entries) };
+    let memmove = entries.iter().find(|entry| Some(entry.name) == memmove);
+    let planner = Planner {
+        image: &image,
+        abi: abi(&image, &table, &entries),
+        memmove: memmove.filter(|_| placement == Placement::Auto).map(|entry| entry.start),
+    };
     let (mut functions, mut probes, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (offset, name, op) in wanted {
         let mut with_name = entries.iter().filter(|entry| entry.name == offset);
@@ -186,6 +197,8 @@ fn abi(image: &Image<'_>, table: &Pclntab<'_>, entries: &[Entry]) -> GoAbi {
 struct Planner<'i, 'a> {
     image: &'i Image<'a>,
     abi: GoAbi,
+    /// Its address, if calls of it may be probed.
+    memmove: Option<u64>,
 }
 
 /// An entry site, whether it is a stack check's branch, and why it is right.
@@ -195,6 +208,11 @@ impl Planner<'_, '_> {
     fn function(&self, name: &str, op: GoOp, entry: Entry) -> Result<GoFunction, String> {
         let (begin, exits, arguments_at_exit) = if self.image.elf.machine == Machine::X86_64 {
             let function = self.decode(entry)?;
+            if op == GoOp::Read
+                && let Some(planned) = self.copy(name, &function)
+            {
+                return Ok(planned);
+            }
             let (exits, arguments_at_exit) =
                 if op == GoOp::Read { self.read_exits(&function)? } else { (Vec::new(), false) };
             (self.begin(&function, op.arguments())?, exits, arguments_at_exit)
@@ -207,7 +225,48 @@ impl Planner<'_, '_> {
         };
         let (entry, at_stack_check, why) = begin;
         let name = name.to_owned();
-        Ok(GoFunction { name, op, entry, at_stack_check, exits, arguments_at_exit, why })
+        Ok(GoFunction {
+            name,
+            op,
+            entry,
+            at_stack_check,
+            exits,
+            arguments_at_exit,
+            receiver_at_copy: None,
+            why,
+        })
+    }
+
+    /// `Read` by its one call of `memmove`, if that can be shown to be the right one.
+    fn copy(&self, name: &str, function: &Function<'_>) -> Option<GoFunction> {
+        if !self.keeps_arguments(function) {
+            return None;
+        }
+        let copy = place::copy(function, self.memmove?, self.abi)?;
+        let entry = self.site_of(function, copy.call).ok()?;
+        let why = format!(
+            "{} at +{:#x} calls memmove with the slice's pointer, loaded from where it was kept, as the \
+             destination: all that is received passes it once",
+            entry.instruction,
+            entry.vaddr - function.start
+        );
+        Some(GoFunction {
+            name: name.to_owned(),
+            op: GoOp::Read,
+            entry,
+            at_stack_check: false,
+            exits: Vec::new(),
+            arguments_at_exit: false,
+            receiver_at_copy: Some(u32::try_from(copy.receiver).ok()?),
+            why,
+        })
+    }
+
+    fn keeps_arguments(&self, function: &Function<'_>) -> bool {
+        match self.abi {
+            GoAbi::Registers => place::keeps_home_slots(function),
+            GoAbi::Stack => place::keeps_arguments(function),
+        }
     }
 
     fn key_probe(&self, name: &str, entry: Entry) -> Result<GoKeyProbe, String> {
@@ -246,10 +305,7 @@ impl Planner<'_, '_> {
     /// Each `ret` of `Read`, and whether its arguments can be had there.
     fn read_exits(&self, function: &Function<'_>) -> Result<(Vec<Site>, bool), String> {
         let rets = ret_sites(function).map_err(|reason| reason.to_string())?;
-        let arguments = match self.abi {
-            GoAbi::Registers => place::keeps_home_slots(function),
-            GoAbi::Stack => place::keeps_arguments(function),
-        };
+        let arguments = self.keeps_arguments(function);
         if self.abi == GoAbi::Stack && !arguments {
             return Err("it may change its arguments on the stack".to_owned());
         }
