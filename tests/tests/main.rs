@@ -8,6 +8,7 @@ mod filters;
 mod gotls;
 mod harm;
 mod inspect;
+mod keylog;
 mod load;
 mod machinery;
 mod output;

@@ -25,15 +25,20 @@ pub(crate) struct Planned {
 }
 
 /// What is to be found out about a library.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) placement: Placement,
     pub(crate) text: bool,
     pub(crate) keys: bool,
+    /// What the user says that the library is.
+    pub(crate) version: Option<String>,
 }
 
 /// As [`plan`]; a file in which nothing can be probed is an error.
-pub(crate) fn plan_to_attach(candidate: Candidate, wanted: Wanted) -> anyhow::Result<Box<Planned>> {
+pub(crate) fn plan_to_attach(
+    candidate: Candidate,
+    wanted: &Wanted,
+) -> anyhow::Result<Box<Planned>> {
     let planned = plan(candidate, wanted)?;
     if wanted.text && planned.functions.is_empty() {
         bail!(
@@ -46,7 +51,7 @@ pub(crate) fn plan_to_attach(candidate: Candidate, wanted: Wanted) -> anyhow::Re
 }
 
 /// Analyses `candidate`, and the libcrypto it works with.
-pub(crate) fn plan(candidate: Candidate, wanted: Wanted) -> anyhow::Result<Planned> {
+pub(crate) fn plan(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<Planned> {
     let path = candidate.path.display().to_string();
     let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
     let options = target::Options {
@@ -54,7 +59,10 @@ pub(crate) fn plan(candidate: Candidate, wanted: Wanted) -> anyhow::Result<Plann
         avoid_uretprobe: doctor::return_probes_can_kill(),
         keys: wanted.keys,
     };
-    let analysis = target::analyze_with(&bytes, options).with_context(|| path.clone())?;
+    let mut analysis = target::analyze_with(&bytes, options).with_context(|| path.clone())?;
+    if let (true, Some(version)) = (wanted.keys, &wanted.version) {
+        keys::check_version(&mut analysis, &bytes, version, &path);
+    }
     let mut version = analysis.version.clone();
     let mut bio = analysis.bio_layout.clone();
     drop(bytes);

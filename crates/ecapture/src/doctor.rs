@@ -27,8 +27,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 fn library(candidate: Candidate) -> Library {
     let path = candidate.path.clone();
     let pids = candidate.pids.clone();
-    let wanted = Wanted { placement: Placement::Auto, text: true, keys: false };
-    let description = match analysis::plan(candidate, wanted) {
+    let wanted = Wanted { placement: Placement::Auto, text: true, keys: false, version: None };
+    let description = match analysis::plan(candidate, &wanted) {
         Ok(planned) => planned
             .version
             .unwrap_or_else(|| format!("{:?}, version unknown", planned.analysis.family)),

@@ -20,7 +20,7 @@ pub(crate) struct GoPlanned {
 }
 
 /// As [`plan`]; a file in which nothing can be probed is an error.
-pub(crate) fn plan_to_attach(candidate: Candidate, wanted: Wanted) -> anyhow::Result<GoPlanned> {
+pub(crate) fn plan_to_attach(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<GoPlanned> {
     let planned = plan(candidate, wanted.placement)?;
     if wanted.text && planned.functions.is_empty() {
         bail!(

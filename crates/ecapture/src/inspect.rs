@@ -51,7 +51,7 @@ fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
         .with_context(|| format!("cannot read {}", candidate.path.display()))?;
     let is_go = target::carries_go(&bytes) && !target::carries_tls(&bytes);
     drop(bytes);
-    let wanted = Wanted { placement: Placement::Auto, text: true, keys: true };
+    let wanted = Wanted { placement: Placement::Auto, text: true, keys: true, version: None };
     let mut text = String::new();
     if is_go {
         let planned = go_plan::plan(candidate, Placement::Auto)?;
@@ -60,7 +60,7 @@ fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
             Format::Text => go::describe(&planned, &mut text)?,
         }
     } else {
-        let planned = analysis::plan(candidate, wanted)?;
+        let planned = analysis::plan(candidate, &wanted)?;
         match format {
             Format::Json => text = serde_json::to_string(&report(&planned))? + "\n",
             Format::Text => describe(&planned, &mut text)?,

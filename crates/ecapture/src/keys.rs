@@ -14,6 +14,19 @@ pub(crate) fn functions(
     plan.probes.iter().map(|probe| function(probe, avoid_uretprobe)).collect()
 }
 
+/// Takes the user's word for the library's version, as far as the library itself agrees: what was found
+/// without it is believed rather.
+pub(crate) fn check_version(analysis: &mut Analysis, bytes: &[u8], version: &str, path: &str) {
+    match (target::keys_for_version(bytes, version), &analysis.keys) {
+        (Ok(plan), None) => analysis.keys = Some(plan),
+        (Ok(_), Some(_)) => {}
+        (Err(error), None) => analysis.keys_refused = Some(error.to_string()),
+        (Err(error), Some(_)) => {
+            tracing::warn!("{path}: --ssl_version is not needed, and does not fit: {error}");
+        }
+    }
+}
+
 fn function(probe: &KeyProbe, avoid_uretprobe: bool) -> Result<KeyFunction, String> {
     let source = match &probe.source {
         KeySource::Logged { label, client_random, secret, secret_len } => Source::Logged {

@@ -4,7 +4,7 @@
 //!
 //! - [`analyze`]: the probes for a file's TLS functions, and the offsets in its structs;
 //! - [`carries_tls`]: is a file worth analysing?
-//! - [`keys`]: where TLS secrets pass through registers;
+//! - [`keys`], [`keys_for_version`]: where TLS secrets pass through registers;
 //! - [`libcrypto_layout`], [`version_string`]: what only the libcrypto beside a libssl knows.
 
 mod analysis;
@@ -31,7 +31,7 @@ pub use family::{Family, version_string};
 pub use go::{
     GoAbi, GoAnalysis, GoError, GoFunction, GoKeyPlan, GoKeyProbe, GoOp, analyze_go, carries_go,
 };
-pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys};
+pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use prefilter::carries_tls;
 pub use site::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle, Site};

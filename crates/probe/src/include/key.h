@@ -50,6 +50,10 @@ struct key_function {
 	struct key_path version;
 };
 
+/* src/keys/record.rs counts on these. */
+_Static_assert(sizeof(struct key_record) == 184, "struct key_record");
+_Static_assert(sizeof(struct key_function) == 116, "struct key_function");
+
 #define MAX_KEY_FUNCTIONS 1024
 
 /* seen = handed over + lost + rejected */

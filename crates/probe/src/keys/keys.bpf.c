@@ -62,7 +62,8 @@ struct {
 
 /* Handshakes whose master key was handed over: a function that succeeded succeeds again. */
 struct handshake {
-	__u32 tgid;
+	__u64 tgid;
+	__u64 object;
 	__u8 client_random[KEY_RANDOM];
 };
 
@@ -300,6 +301,7 @@ int keys_leave(struct pt_regs *ctx)
 	/* DTLS counts downwards from 0xfeff. */
 	if (version >> 8 == TLS1_3 >> 8 && version >= TLS1_3)
 		return 0;
+	handshake.object = arguments.value[0];
 	__builtin_memcpy(handshake.client_random, record.client_random, KEY_RANDOM);
 	if (bpf_map_lookup_elem(&handshakes, &handshake))
 		return 0;

@@ -15,7 +15,7 @@ use crate::gotls;
 use crate::memory;
 use crate::object;
 use crate::record::{Configuration, MAX_LIBRARIES, time};
-use crate::ring::{BpfRing, Buffer, Rings};
+use crate::ring::{BpfRing, Buffer, Gauges, Rings};
 use event::{Library, Secret};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object};
 use rustix::event::epoll;
@@ -152,6 +152,7 @@ pub struct Keys {
     probes: Vec<Probe>,
     return_probes: Vec<Probe>,
     rings: Rings,
+    gauges: Gauges,
     epoll: OwnedFd,
     counters: MapHandle,
     clock: Clock,
@@ -207,6 +208,7 @@ impl Keys {
             probes: Vec::new(),
             return_probes: Vec::new(),
             epoll: wait_for(&rings).map_err(|error| Error::Wait(error.into()))?,
+            gauges: rings.gauges(),
             rings,
             counters,
             clock: Clock::new(),
@@ -323,7 +325,7 @@ impl Keys {
 
     /// Hands out what was seen, in order, for a bounded time.
     pub fn drain(&mut self, mut handle: impl FnMut(Secret)) -> Drained {
-        let Self { rings, libraries, clock, delivered, rejected, .. } = self;
+        let Self { rings, gauges, libraries, clock, delivered, rejected, .. } = self;
         let mut secrets = 0;
         let read = rings.drain(BUDGET, time, |sample| {
             match record::secret(sample, libraries, |at| clock.at(at)) {
@@ -338,12 +340,12 @@ impl Keys {
         // The kernel wakes us for a record that it finds next to be read. It and we must not both miss
         // what the other has just done.
         fence(Ordering::SeqCst);
-        Drained { secrets, more: read > 0 && !rings.is_empty() }
+        Drained { secrets, more: read > 0 && !gauges.are_empty() }
     }
 
     /// True if nothing will come any more after [`detach`](Self::detach).
     pub fn is_drained(&self) -> bool {
-        self.rings.is_empty()
+        self.gauges.are_empty()
     }
 
     /// Counts so far.

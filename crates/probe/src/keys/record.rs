@@ -174,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn the_sizes_are_those_of_the_programs() {
+        let header = include_str!("../include/key.h");
+        for (name, size) in [("key_record", RECORD), ("key_function", FUNCTION)] {
+            assert!(header.contains(&format!("sizeof(struct {name}) == {size},")), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_no_label_is_no_secret() {
         for label in
             [b"".as_slice(), b"client_random", b"CLIENT RANDOM", b"9LIVES", b"A\n", &[0xff]]

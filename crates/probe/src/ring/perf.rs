@@ -3,6 +3,7 @@
 //! Layout and protocol: Linux, `include/uapi/linux/perf_event.h` (`struct perf_event_mmap_page`). The
 //! kernel moves `data_head` when records are complete, so none is ever seen half-written.
 
+use super::gauge::Gauge;
 use super::{Buffer, Head, Rings};
 use crate::error::Error;
 use crate::mapping::{Mapping, page_size};
@@ -11,6 +12,7 @@ use crate::perf_event;
 use libbpf_rs::{MapCore, MapFlags, Object};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `struct perf_event_mmap_page`
@@ -25,7 +27,7 @@ const LENGTH: usize = 4;
 /// One perf buffer, mapped.
 pub(crate) struct PerfRing {
     pub(super) fd: OwnedFd,
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     page: usize,
     mask: u64,
     /// A record that wraps around the end, put together, and its position.
@@ -37,7 +39,7 @@ impl PerfRing {
     pub(crate) fn new(cpu: u32, size: usize) -> io::Result<Self> {
         let page = page_size();
         let fd = perf_event::bpf_output(cpu)?;
-        let mapping = Mapping::new(&fd, page + size, 0, true)?;
+        let mapping = Arc::new(Mapping::new(&fd, page + size, 0, true)?);
         Ok(Self { fd, mapping, page, mask: size as u64 - 1, wrapped: (u64::MAX, Vec::new()) })
     }
 
@@ -48,6 +50,14 @@ impl PerfRing {
 
     fn word(&self, offset: usize) -> Option<&AtomicU64> {
         self.mapping.u64_at(offset)
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        Gauge {
+            produced: (Arc::clone(&self.mapping), DATA_HEAD),
+            consumed: (Arc::clone(&self.mapping), DATA_TAIL),
+            size: self.mask + 1,
+        }
     }
 
     /// How far it was read.

@@ -18,6 +18,12 @@ pub enum KeyError {
     /// A function gets the labels, but is not what it should be.
     #[error("the labels reach a function that is not understood: {0}")]
     Shape(String),
+    /// The function that gets the labels is not called where the program wants no key log.
+    #[error(
+        "the callers of {0:#x}, which the labels reach, test for a key log callback before they \
+         call it: it sees no secret of a program that has none"
+    )]
+    Guarded(u64),
     /// Two derivations of one thing disagree.
     #[error("{what}: {one} by {by}, but {other} by {otherwise}; neither is believed")]
     Contradiction {

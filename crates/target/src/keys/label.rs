@@ -111,10 +111,8 @@ impl Labels {
     }
 
     /// The addresses that code may load: of labels, and of pointers to them.
-    pub(crate) fn loadable(&self) -> Vec<u64> {
-        let mut all: Vec<u64> = self.addresses.keys().chain(self.slots.keys()).copied().collect();
-        all.sort_unstable();
-        all
+    pub(crate) fn loadable(&self) -> impl Iterator<Item = u64> + '_ {
+        self.addresses.keys().chain(self.slots.keys()).copied()
     }
 }
 

@@ -7,7 +7,7 @@ use super::flow::{Access, Assumed, Call, Known, Path, Trace};
 use super::label::{NEEDED, names};
 use super::sink::{Sink, Sinks};
 use super::{Address, KeySource};
-use std::ops::Range;
+use std::fmt::Write;
 
 /// A client random's length.
 const RANDOM: u64 = 32;
@@ -18,7 +18,7 @@ pub(crate) const NSS: &str = "SSL_ImportFD";
 /// What is known of a function that logs secrets.
 #[derive(Debug)]
 pub(crate) struct Logged {
-    pub(crate) function: Range<u64>,
+    pub(crate) function: u64,
     pub(crate) name: &'static str,
     pub(crate) source: KeySource,
     pub(crate) evidence: Vec<String>,
@@ -34,7 +34,7 @@ pub(crate) fn candidates(sinks: &Sinks, present: u32) -> Result<Vec<(u64, u8, &S
         .map(|(&(function, argument), sink)| (function, argument, sink))
         .collect();
     found.sort_by_key(|(_, _, sink)| sink.behind.is_some());
-    if !found.is_empty() {
+    if !found.is_empty() || present & NEEDED == 0 {
         return Ok(found);
     }
     let best = sinks.iter().max_by_key(|(_, sink)| (sink.labels & needed).count_ones());
@@ -66,34 +66,55 @@ pub(crate) fn understand(
         .tracer
         .trace(&range, Assumed::default())
         .ok_or_else(|| KeyError::Shape(format!("{function:#x} is too large to follow")))?;
-    let mut evidence = vec![format!(
-        "{} labels reach the function at {function:#x} as argument {label}, by {} calls: {}",
-        sink.labels.count_ones(),
-        sink.calls.len(),
-        names(sink.labels)
-    )];
+    let mut evidence = vec![reached(function, label, sink)];
+    callback_is_tested_inside(accessors, function, sink, &trace, &mut evidence)?;
     if let Some(found) = random_argument(label, sink) {
         evidence.push(format!(
             "each call hands it 32 as argument {}: the length of the client random before it",
             found.client_random.argument + 1
         ));
-        return Ok(Logged {
-            function: range,
-            name: "nss_keylog_int",
-            source: found.into(),
-            evidence,
-        });
+        return Ok(Logged { function, name: "nss_keylog_int", source: found.into(), evidence });
     }
-    callback_is_tested_inside(accessors, sink, &trace, &mut evidence)?;
     if let Some(found) = handed_over(label, &trace, accessors, &mut evidence)? {
         let name = "_gnutls_call_keylog_func";
-        return Ok(Logged { function: range, name, source: found.into(), evidence });
+        return Ok(Logged { function, name, source: found.into(), evidence });
     }
     let found = passed_on(label, &trace, &mut evidence)
         .or_else(|| written_out(label, &trace, &mut evidence))
         .ok_or_else(|| not_understood(accessors, function))?;
     agrees_with_accessor(accessors, &found.client_random, &mut evidence)?;
-    Ok(Logged { function: range, name: "ssl_log_secret", source: found.into(), evidence })
+    Ok(Logged { function, name: "ssl_log_secret", source: found.into(), evidence })
+}
+
+fn reached(function: u64, label: u8, sink: &Sink) -> String {
+    format!(
+        "{} labels reach the function at {function:#x} as argument {label}, by {} calls: {}",
+        sink.labels.count_ones(),
+        sink.calls.len(),
+        names(sink.labels)
+    )
+}
+
+/// Takes a candidate as `ssl_log_secret(ssl, label, secret, length)`, with the client random where
+/// it is known to be.
+pub(crate) fn believe(
+    accessors: &Accessors<'_, '_>,
+    function: u64,
+    label: u8,
+    sink: &Sink,
+    client_random: &Address,
+    version: &str,
+) -> Result<Logged, KeyError> {
+    let mut evidence = vec![reached(function, label, sink)];
+    callback_is_tested_inside(accessors, function, sink, &Trace::default(), &mut evidence)?;
+    evidence.push(format!("the client random is where {version} has it, as was asked for"));
+    let source = KeySource::Logged {
+        label,
+        client_random: client_random.clone(),
+        secret: label + 1,
+        secret_len: label + 2,
+    };
+    Ok(Logged { function, name: "ssl_log_secret", source, evidence })
 }
 
 fn not_understood(accessors: &Accessors<'_, '_>, function: u64) -> KeyError {
@@ -329,6 +350,7 @@ fn agrees_with_accessor(
 /// not call at all.
 fn callback_is_tested_inside(
     accessors: &Accessors<'_, '_>,
+    function: u64,
     sink: &Sink,
     trace: &Trace,
     evidence: &mut Vec<String>,
@@ -337,7 +359,9 @@ fn callback_is_tested_inside(
         .pointer("SSL_get_SSL_CTX")
         .zip(accessors.pointer("SSL_CTX_get_keylog_callback"))
         .map(|(context, callback)| vec![context as i32, callback as i32, 0]);
+    // A pointer in an object, not an argument that is called.
     let called = trace.calls.iter().filter_map(|call| call.through.path());
+    let called = called.filter(|path| path.steps().len() > 1);
     let callbacks: Vec<Vec<i32>> =
         accessed.clone().into_iter().chain(called.map(|path| path.steps().to_vec())).collect();
     let of_callback = |tested: &Known| {
@@ -346,11 +370,7 @@ fn callback_is_tested_inside(
             .is_some_and(|path| callbacks.iter().any(|callback| path.steps().ends_with(callback)))
     };
     if sink.tested.iter().any(of_callback) {
-        return Err(KeyError::Shape(
-            "its callers test for a key log callback before they call it: it would see nothing \
-             where the program has none"
-                .to_owned(),
-        ));
+        return Err(KeyError::Guarded(function));
     }
     if let Some([context, callback, _]) = accessed.as_deref() {
         evidence.push(format!(
@@ -371,7 +391,8 @@ pub(crate) fn show(path: &Path) -> String {
         if index > 0 {
             text.push_str(" -> ");
         }
-        text.push_str(&format!("+{step:#x}"));
+        let sign = if *step < 0 { '-' } else { '+' };
+        let _ = write!(text, "{sign}{:#x}", step.unsigned_abs());
     }
     text
 }

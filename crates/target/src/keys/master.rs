@@ -8,6 +8,7 @@
 use super::accessor::Accessors;
 use super::error::KeyError;
 use super::flow::{Access, Assumed, Known, Path};
+use super::known::Layout;
 use super::logged::{address, show};
 use super::pointers::Pointers;
 use super::{Address, KeyPlan, KeyProbe, KeySource};
@@ -32,7 +33,8 @@ const METHODS: [&str; 13] = [
 ];
 
 /// What is looked up for this beside the accessors.
-pub(crate) const NAMES: [&str; 18] = [
+pub(crate) const NAMES: [&str; 19] = [
+    TLS_1_3,
     "SSL_set_connect_state",
     "SSL_set_accept_state",
     "SSL_SESSION_get_id",
@@ -53,6 +55,8 @@ pub(crate) const NAMES: [&str; 18] = [
     "DTLSv1_method",
 ];
 
+/// What libraries that speak TLS 1.3 export.
+const TLS_1_3: &str = "SSL_CTX_set_ciphersuites";
 const KEY_LENGTH: i32 = 48;
 
 fn missing(what: &str) -> KeyError {
@@ -77,6 +81,12 @@ pub(crate) fn plan(accessors: &Accessors<'_, '_>) -> Result<KeyPlan, KeyError> {
     } else {
         by_layout(accessors, session, &mut evidence)?
     };
+    if accessors.range(TLS_1_3).is_some() {
+        evidence.push(
+            "it speaks TLS 1.3, but logs no secrets of it: keys are those of TLS 1.2 and before"
+                .to_owned(),
+        );
+    }
     let of_session = |offset: u32| Address { argument: 0, steps: vec![session, offset] };
     let source = KeySource::MasterKey {
         client_random: fields.client_random,
@@ -84,6 +94,25 @@ pub(crate) fn plan(accessors: &Accessors<'_, '_>) -> Result<KeyPlan, KeyError> {
         key: of_session(fields.key),
         version: address(&version),
     };
+    at_handshakes(accessors, &source, evidence)
+}
+
+/// The plan with a known layout.
+pub(super) fn plan_with(
+    accessors: &Accessors<'_, '_>,
+    layout: &Layout,
+    version: &str,
+) -> Result<KeyPlan, KeyError> {
+    let source = layout.source().ok_or_else(|| missing("this version logs its secrets"))?;
+    let evidence = vec![format!("session and master key are where {version} has them")];
+    at_handshakes(accessors, &source, evidence)
+}
+
+fn at_handshakes(
+    accessors: &Accessors<'_, '_>,
+    source: &KeySource,
+    mut evidence: Vec<String>,
+) -> Result<KeyPlan, KeyError> {
     let probes: Vec<KeyProbe> = handshakes(accessors, &mut evidence)?
         .into_iter()
         .filter_map(|(function, name)| {

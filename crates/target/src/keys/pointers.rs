@@ -43,6 +43,11 @@ impl<'i, 'a> Pointers<'i, 'a> {
         Self { image, relocated }
     }
 
+    /// Everything that relocated pointers point at.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = u64> + '_ {
+        self.relocated.values().copied()
+    }
+
     /// What the pointer at `slot` points at.
     pub(crate) fn at(&self, slot: u64) -> Option<u64> {
         if let Some(&target) = self.relocated.get(&slot) {

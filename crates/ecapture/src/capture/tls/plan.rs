@@ -25,13 +25,14 @@ pub(super) fn files(config: &TlsConfig) -> anyhow::Result<Files<Plan>> {
         },
         text: config.text,
         keys: config.keylog.is_some(),
+        version: config.ssl_version.clone(),
     };
     let (given, flag) = (config.files.clone(), config.family.files_flag());
     Ok(match config.family {
         TlsFamily::OpenSsl => Files {
             test: target::carries_tls,
             plan: Box::new(move |candidate| {
-                analysis::plan_to_attach(candidate, wanted).map(Plan::OpenSsl)
+                analysis::plan_to_attach(candidate, &wanted).map(Plan::OpenSsl)
             }),
             given,
             flag,
@@ -40,7 +41,7 @@ pub(super) fn files(config: &TlsConfig) -> anyhow::Result<Files<Plan>> {
         TlsFamily::Go => Files {
             test: target::carries_go,
             plan: Box::new(move |candidate| {
-                go::plan_to_attach(candidate, wanted).map(|planned| Plan::Go(Box::new(planned)))
+                go::plan_to_attach(candidate, &wanted).map(|planned| Plan::Go(Box::new(planned)))
             }),
             given,
             flag,

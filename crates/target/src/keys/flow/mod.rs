@@ -5,5 +5,5 @@ mod trace;
 mod value;
 
 pub(crate) use state::{Access, Assumed};
-pub(crate) use trace::{Call, Trace, Tracer};
-pub(crate) use value::{Known, Path, Value};
+pub(crate) use trace::{Budget, Call, Trace, Tracer};
+pub(crate) use value::{Known, Path};

@@ -44,7 +44,7 @@ const MOST_SLOTS: usize = 96;
 
 impl State {
     pub(crate) fn at_entry(convention: &Convention, assumed: Assumed) -> Self {
-        let mut state = Self::unknown();
+        let mut state = Self::unknown(convention);
         for (argument, register) in (0u8..).zip(convention.arguments) {
             let known = if assumed.zero == Some(argument) {
                 Known::Constant(0)
@@ -53,12 +53,15 @@ impl State {
             };
             state.set(register, Value::of(known));
         }
-        state.set(convention.stack, Value::of(Known::Frame(0)));
         state
     }
 
-    fn unknown() -> Self {
-        Self { registers: [Value::UNKNOWN; REGISTERS], slots: BTreeMap::new(), compared: None }
+    /// Nothing is known but where the stack is, relative to itself.
+    pub(crate) fn unknown(convention: &Convention) -> Self {
+        let registers = [Value::UNKNOWN; REGISTERS];
+        let mut state = Self { registers, slots: BTreeMap::new(), compared: None };
+        state.set(convention.stack, Value::of(Known::Frame(0)));
+        state
     }
 
     pub(crate) fn get(&self, register: Register) -> Value {

@@ -6,13 +6,13 @@ use super::value::{Known, Value};
 use crate::image::{Callee, Image};
 use crate::keys::label::Labels;
 use crate::keys::machine::{ARGUMENTS, Convention, Next, Step, Target, decode};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 /// A call or a tail jump.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    pub(crate) at: u64,
     pub(crate) callee: Callee,
     /// The pointer that is called, where no symbol names it.
     pub(crate) through: Known,
@@ -32,14 +32,37 @@ pub(crate) struct Trace {
 
 /// No function that matters is larger.
 const LARGEST: u64 = 0x1_0000;
-/// Blocks gone through, each as often as what holds at its start becomes less.
-const MOST_BLOCKS: usize = 30_000;
+/// Instructions decoded or gone through in one file, each as often as what holds before it becomes
+/// less. The dearest real library takes a tenth of it.
+const MOST_STEPS: u32 = 300_000;
+/// Passing from one block to the next costs as much as this many instructions.
+const STEPS_OF_A_BLOCK: u32 = 10;
 
-/// What is needed to follow a function.
+/// What is needed to follow the functions of one file, and how much of it may still be done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tracer<'i, 'a> {
     pub(crate) image: &'i Image<'a>,
     pub(crate) labels: &'i Labels,
+    pub(crate) budget: &'i Budget,
+}
+
+/// Steps that may still be taken.
+#[derive(Debug)]
+pub(crate) struct Budget(Cell<u32>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Cell::new(MOST_STEPS))
+    }
+}
+
+impl Budget {
+    /// Takes so many steps, if there are any left.
+    fn take(&self, steps: u32) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(steps));
+        left > 0
+    }
 }
 
 /// The decoded function, and where its blocks begin.
@@ -58,20 +81,29 @@ impl Tracer<'_, '_> {
         }
         let code = self.decode(function);
         let convention = Convention::of(self.image.elf.machine);
-        let mut states: HashMap<u64, State> = HashMap::new();
-        states.insert(function.start, State::at_entry(convention, assumed));
+        // Each state with the round that it was found in.
+        let mut states: HashMap<u64, (State, usize)> = HashMap::new();
+        let mut round = 0;
+        states.insert(function.start, (State::at_entry(convention, assumed), round));
+        // What nothing leads to is padding, or another function's where the bounds are guessed. It
+        // is gone through afterwards, with nothing known of its arguments, and changes nothing of
+        // what was found before.
+        let mut unled = code.unreached.iter();
         let mut work = vec![function.start];
-        let mut visits = 0;
-        while let Some(start) = work.pop() {
-            visits += 1;
-            if visits > MOST_BLOCKS {
+        while let Some(start) = work.pop().or_else(|| {
+            let start = *unled.find(|start| !states.contains_key(start))?;
+            round += 1;
+            states.insert(start, (State::unknown(convention), round));
+            Some(start)
+        }) {
+            if !self.budget.take(STEPS_OF_A_BLOCK) {
                 return None;
             }
-            let Some(state) = states.get(&start).cloned() else { continue };
+            let Some((state, _)) = states.get(&start).cloned() else { continue };
             for (to, state) in self.run(&code, function, start, state, assumed, None) {
                 let changed = match states.get_mut(&to) {
-                    Some(known) => known.join(&state),
-                    None => states.insert(to, state).is_none(),
+                    Some((known, found)) => *found == round && known.join(&state),
+                    None => states.insert(to, (state, round)).is_none(),
                 };
                 if changed && !work.contains(&to) {
                     work.push(to);
@@ -81,7 +113,7 @@ impl Tracer<'_, '_> {
         let mut trace = Trace::default();
         let mut starts: Vec<_> = states.into_iter().collect();
         starts.sort_unstable_by_key(|(start, _)| *start);
-        for (start, state) in starts {
+        for (start, (state, _)) in starts {
             self.run(&code, function, start, state, assumed, Some(&mut trace));
         }
         Some(trace)
@@ -97,7 +129,9 @@ impl Tracer<'_, '_> {
         let mut after_jump = Vec::new();
         let mut fell = true;
         while function.contains(&at) {
-            let Some(step) = decode(&self.image.elf, at) else { break };
+            let Some(step) = decode(&self.image.elf, at).filter(|_| self.budget.take(1)) else {
+                break;
+            };
             let following = at.wrapping_add(u64::from(step.length));
             if !fell {
                 after_jump.push(at);
@@ -114,6 +148,9 @@ impl Tracer<'_, '_> {
                     fell = false;
                 }
                 Next::Return | Next::Nothing => fell = false,
+                Next::Call(Target::Address(target)) => {
+                    fell = !self.image.never_returns(&self.resolve(target));
+                }
                 Next::Following | Next::Call(_) => {}
             }
             code.steps.insert(at, step);
@@ -136,7 +173,7 @@ impl Tracer<'_, '_> {
     ) -> Vec<(u64, State)> {
         let convention = Convention::of(self.image.elf.machine);
         let mut at = start;
-        while let Some(step) = code.steps.get(&at) {
+        while let Some(step) = code.steps.get(&at).filter(|_| self.budget.take(1)) {
             for effect in &step.effects {
                 let access = state.execute(*effect, self.labels, assumed);
                 if let Some(trace) = trace.as_deref_mut() {
@@ -155,12 +192,7 @@ impl Tracer<'_, '_> {
                     if taken && function.contains(&target) {
                         to.push((target, state.clone()));
                     } else if taken && let Some(trace) = trace {
-                        trace.calls.push(self.call(
-                            &state,
-                            convention,
-                            at,
-                            Target::Address(target),
-                        ));
+                        trace.calls.push(self.call(&state, convention, Target::Address(target)));
                     }
                     if not_taken {
                         to.push((following, state));
@@ -171,7 +203,7 @@ impl Tracer<'_, '_> {
                     return vec![(target, state)];
                 }
                 Next::Jump(target) => {
-                    let call = self.call(&state, convention, at, target);
+                    let call = self.call(&state, convention, target);
                     let table = call.callee == Callee::Unknown && !code.unreached.is_empty();
                     if let Some(trace) = trace {
                         trace.calls.push(call);
@@ -180,7 +212,7 @@ impl Tracer<'_, '_> {
                     return to.iter().map(|&to| (to, state.clone())).collect();
                 }
                 Next::Call(target) => {
-                    let call = self.call(&state, convention, at, target);
+                    let call = self.call(&state, convention, target);
                     let ends = self.image.never_returns(&call.callee);
                     if let Some(trace) = trace.as_deref_mut() {
                         trace.calls.push(call);
@@ -206,7 +238,7 @@ impl Tracer<'_, '_> {
         Vec::new()
     }
 
-    fn call(&self, state: &State, convention: &Convention, at: u64, target: Target) -> Call {
+    fn call(&self, state: &State, convention: &Convention, target: Target) -> Call {
         let (callee, through) = match target {
             Target::Address(address) => (self.resolve(address), Known::Unknown),
             Target::Register(register) => {
@@ -214,7 +246,7 @@ impl Tracer<'_, '_> {
                 (self.pointed_at(through), through)
             }
         };
-        Call { at, callee, through, arguments: convention.arguments.map(|r| state.get(r)) }
+        Call { callee, through, arguments: convention.arguments.map(|r| state.get(r)) }
     }
 
     fn pointed_at(&self, pointer: Known) -> Callee {

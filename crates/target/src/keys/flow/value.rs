@@ -119,11 +119,9 @@ impl Known {
     /// Its low `width` bytes, zero-extended.
     pub(crate) fn cut(self, width: u8) -> Self {
         match (self, width) {
-            (_, 8) => self,
+            (_, 8) | (Self::Constant(0), _) | (Self::Narrow { .. } | Self::Result(_), 4) => self,
             (Self::Constant(value), 4) => Self::Constant(value & 0xffff_ffff),
             (Self::Path(path) | Self::Half(path), 4) => Self::Half(path),
-            (Self::Narrow { .. } | Self::Result(_), 4) => self,
-            (Self::Constant(0), _) => self,
             (Self::Constant(value), 1) => Self::Constant(value & 0xff),
             (Self::Constant(value), 2) => Self::Constant(value & 0xffff),
             _ => Self::Unknown,

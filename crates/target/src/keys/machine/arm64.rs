@@ -325,3 +325,91 @@ fn single(word: u32, base: u8, vector: bool, effects: &mut Vec<Effect>) {
         write_back(base, offset, effects);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::machine::Comparison;
+
+    /// Effects and what comes next of a word at 0x1000; words are as `as` writes them.
+    fn step(word: u32) -> (Vec<Effect>, Next) {
+        let mut effects = Vec::new();
+        let next = branch(word, 0x1000, &mut effects);
+        if next == Next::Following {
+            execute(word, 0x1000, &mut effects);
+        }
+        (effects, next)
+    }
+
+    fn effects(word: u32) -> Vec<Effect> {
+        let (effects, next) = step(word);
+        assert_eq!(next, Next::Following, "{word:#010x}");
+        effects
+    }
+
+    fn set(to: u8, from: Operand, offset: i64, width: u8) -> Effect {
+        Effect::Set { to, from, offset, width }
+    }
+
+    #[test]
+    fn addresses_are_put_together() {
+        // adrp x1, 0x8a000
+        assert_eq!(effects(0xb000_0441), [set(1, Operand::Constant(0x8_a000), 0, 8)]);
+        // adrp x0, 0x0
+        assert_eq!(effects(0xf0ff_ffe0), [set(0, Operand::Constant(0), 0, 8)]);
+        // add x1, x1, #0xd60
+        assert_eq!(effects(0x9135_8021), [set(1, Operand::Register(1), 0xd60, 8)]);
+        // mov x4, x1; mov w3, #0x20; sub sp, sp, #0x30
+        assert_eq!(effects(0xaa01_03e4), [set(4, Operand::Register(1), 0, 8)]);
+        assert_eq!(effects(0x5280_0403), [set(3, Operand::Constant(0x20), 0, 4)]);
+        assert_eq!(effects(0xd100_c3ff), [set(31, Operand::Register(31), -0x30, 8)]);
+    }
+
+    #[test]
+    fn pairs_move_their_base_before_or_after() {
+        let base = Operand::Register(31);
+        let place = |displacement| Place { base, displacement, indexed: false };
+        let store = |number, displacement| Effect::Store {
+            to: place(displacement),
+            from: Operand::Register(number),
+            width: 8,
+        };
+        let load = |to, displacement| Effect::Load { to, from: place(displacement), width: 8 };
+        // stp x29, x30, [sp, #-0x30]!
+        assert_eq!(
+            effects(0xa9bd_7bfd),
+            [store(29, -0x30), store(30, -0x28), set(31, base, -0x30, 8)]
+        );
+        // ldp x29, x30, [sp], #0x30
+        assert_eq!(effects(0xa8c3_7bfd), [load(29, 0), load(30, 8), set(31, base, 0x30, 8)]);
+    }
+
+    #[test]
+    fn branches_say_when_and_where() {
+        assert_eq!(step(0x9400_0002).1, Next::Call(Target::Address(0x1008)));
+        assert_eq!(step(0x17ff_ffff).1, Next::Jump(Target::Address(0xffc)));
+        assert_eq!(step(0xd65f_03c0).1, Next::Return);
+        assert_eq!(step(0xd63f_0080).1, Next::Call(Target::Register(4)));
+        // cbz x0, +8
+        let (effects, next) = step(0xb400_0040);
+        assert_eq!(next, Next::Branch { target: 0x1008, condition: Condition::Zero });
+        assert!(matches!(
+            effects[..],
+            [Effect::Compare { left: Operand::Register(0), kind: Comparison::Difference, .. }]
+        ));
+        // brk #1, paciasp
+        assert_eq!(step(0xd420_0020).1, Next::Nothing);
+        assert_eq!(step(0xd503_233f), (Vec::new(), Next::Following));
+    }
+
+    #[test]
+    fn what_is_not_modelled_forgets_its_result() {
+        // mul x0, x1, x2; madd
+        assert!(effects(0x9b02_7c20).contains(&Effect::Forget { to: 0 }));
+        // ldxr w3, [x1]; umov w2, v0.b[0]
+        assert!(effects(0x885f_7c23).contains(&Effect::Forget { to: 3 }));
+        assert!(effects(0x0e01_3c02).contains(&Effect::Forget { to: 2 }));
+        // movi v1.2d, #0 writes no general register
+        assert!(!effects(0x6f00_e401).contains(&Effect::Forget { to: 1 }));
+    }
+}
