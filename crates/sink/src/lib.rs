@@ -8,6 +8,7 @@
 //!
 //! What a record means is `flow`'s business; what the user asked for is `cli`'s.
 
+mod har;
 mod invisible;
 mod json;
 mod keylog;
@@ -17,6 +18,7 @@ mod private_file;
 mod text;
 mod time;
 
+pub use har::{Har, HarError, HarStats};
 pub use json::{JsonEncoder, JsonOptions};
 pub use keylog::{KeyLog, KeyLogStats, Logged};
 pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
