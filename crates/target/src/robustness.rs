@@ -55,6 +55,8 @@ fn analyse_everything(bytes: &[u8]) {
     let _ = carries_tls(bytes);
     let _ = libcrypto_layout(bytes);
     let _ = version_string(bytes);
+    let _ = crate::carries_go(bytes);
+    let _ = crate::analyze_go(bytes, Placement::Auto);
     let _ = keys(bytes);
     let _ = keys_for_version(bytes, "openssl 1.0.2u");
     for placement in [Placement::Auto, Placement::Entry] {

@@ -7,9 +7,10 @@
 #define ECAPTURE_GOTLS_ABI_H
 
 /* Bits 40-47 of an attach cookie here. */
-#define GO_ON_STACK 1	       /* arguments and results are on the stack (ABI0) */
-#define GO_STACK_CHECK 2       /* the site is the branch that restarts a call on a larger stack */
-#define GO_ARGUMENTS_AT_EXIT 4 /* receiver and slice pointer can be read above the return address */
+#define GO_ON_STACK 1	 /* arguments and results are on the stack (ABI0) */
+#define GO_STACK_CHECK 2 /* the site is the branch that restarts a call on a larger stack */
+/* Receiver and slice pointer can be read above the return address. */
+#define GO_ARGUMENTS_AT_EXIT 4
 
 #if defined(__TARGET_ARCH_x86)
 #define GO_G(ctx) ((ctx)->r14)

@@ -6,14 +6,15 @@
  * Sent: go_write sees (*Conn).writeRecordLocked(typ, data) begin. It runs with the connection's
  * output locked, so that everything comes once and in order, and before anything of it goes out, so
  * that it comes before the peer's answer, which another goroutine may read before this one returns.
- * What is long, or lies on pages that were never touched (constants of the program), is handed over as
- * go_flush sees its ciphertext go out by (*Conn).write(data).
+ * What is long, or lies on pages that were never touched (constants of the program), is handed over
+ * as go_flush sees its ciphertext go out by (*Conn).write(data).
  *
- * Received: go_copy is the call in (*Conn).Read that copies plaintext into the program's buffer. Where
- * none was found, go_read_entry and go_read_exit are the begin and the `ret`s of Read. A goroutine
- * may change threads in between, so calls are kept by goroutine; and its stack may be moved, so that
- * places on it are kept as distances from its upper end, which a move preserves (copystack in Go's
- * src/runtime/stack.go). Never a return probe: Go's runtime would find its address on the stack.
+ * Received: go_copy is the call in (*Conn).Read that copies plaintext into the program's buffer.
+ * Where none was found, go_read_entry and go_read_exit are the begin and the `ret`s of Read. A
+ * goroutine may change threads in between, so calls are kept by goroutine; and its stack may be
+ * moved, so that places on it are kept as distances from its upper end, which a move preserves
+ * (copystack in Go's src/runtime/stack.go). Never a return probe: Go's runtime would find its
+ * address on the stack.
  */
 #ifndef ECAPTURE_GOTLS_H
 #define ECAPTURE_GOTLS_H
@@ -84,8 +85,8 @@ static __always_inline __u64 go_inner(__u64 conn)
 }
 
 /*
- * The connection of a tls.Conn. The garbage collector may have given its memory to another one, which
- * has another net.Conn.
+ * The connection of a tls.Conn. The garbage collector may have given its memory to another one,
+ * which has another net.Conn.
  */
 static __always_inline struct connection *go_connection(void *ctx, __u64 conn, __u64 pid_tgid)
 {
@@ -106,8 +107,8 @@ static __always_inline struct connection *go_connection(void *ctx, __u64 conn, _
 
 #ifndef WITHOUT_BTF
 /*
- * net.netFD as it has been since Go 1.11 (src/net/fd_posix.go, src/internal/poll/fd_unix.go): 16 bytes of
- * lock, the descriptor, 32 bytes, family and type of the socket.
+ * net.netFD as it has been since Go 1.11 (src/net/fd_posix.go, src/internal/poll/fd_unix.go): 16
+ * bytes of lock, the descriptor, 32 bytes, family and type of the socket.
  */
 struct go_net_fd {
 	__u64 lock[2];
@@ -122,9 +123,9 @@ struct go_net_fd {
 #define GO_LAYERS 4
 
 /*
- * The socket under a net.Conn: *net.TCPConn begins with the pointer to its netFD. What embeds another
- * net.Conn begins with an interface, whose second word leads to that. Whether it is one or the other
- * shows in the values, down to a descriptor that is a socket of the right family.
+ * The socket under a net.Conn: *net.TCPConn begins with the pointer to its netFD. What embeds
+ * another net.Conn begins with an interface, whose second word leads to that. Whether it is one or
+ * the other shows in the values, down to a descriptor that is a socket of the right family.
  */
 static __always_inline void go_find_address(struct connection *connection, __u64 inner)
 {
@@ -290,8 +291,8 @@ int go_write(struct pt_regs *ctx)
 }
 
 /*
- * func (c *Conn) write(data []byte) (int, error): ciphertext, which is longer than its plaintext. By the
- * last of a call, all of its plaintext was read, and is in memory.
+ * func (c *Conn) write(data []byte) (int, error): ciphertext, which is longer than its plaintext.
+ * By the last of a call, all of its plaintext was read, and is in memory.
  */
 SEC("uprobe")
 int go_flush(struct pt_regs *ctx)
@@ -335,8 +336,8 @@ int go_flush(struct pt_regs *ctx)
 }
 
 /*
- * In (*Conn).Read: memmove(to, from unsafe.Pointer, n uintptr) is about to be called. Bits 48-63 of the
- * cookie say how many words above the stack pointer the receiver is.
+ * In (*Conn).Read: memmove(to, from unsafe.Pointer, n uintptr) is about to be called. Bits 48-63 of
+ * the cookie say how many words above the stack pointer the receiver is.
  */
 SEC("uprobe")
 int go_copy(struct pt_regs *ctx)
@@ -361,8 +362,8 @@ int go_copy(struct pt_regs *ctx)
 }
 
 /*
- * The bounds of the goroutine's stack: the first words of struct g. False if the stack pointer is not
- * between them: then `g` is not what it seems.
+ * The bounds of the goroutine's stack: the first words of struct g. False if the stack pointer is
+ * not between them: then `g` is not what it seems.
  */
 static __always_inline bool go_stack(__u64 g, __u64 sp, __u64 bounds[2])
 {
@@ -449,8 +450,8 @@ int go_read_exit(struct pt_regs *ctx)
 }
 
 /*
- * func (c *Conn) Close() error, and the begin of a handshake: what the memory was used for before is
- * another connection, unless it is a client's renegotiation.
+ * func (c *Conn) Close() error, and the begin of a handshake: what the memory was used for before
+ * is another connection, unless it is a client's renegotiation.
  */
 SEC("uprobe")
 int go_end(struct pt_regs *ctx)

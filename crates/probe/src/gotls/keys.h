@@ -16,8 +16,8 @@ enum go_key_words {
 };
 
 /*
- * func (c *Config) writeKeyLog(label string, clientRandom, secret []byte) error: called whether or not
- * there is a KeyLogWriter.
+ * func (c *Config) writeKeyLog(label string, clientRandom, secret []byte) error: called whether or
+ * not there is a KeyLogWriter.
  */
 SEC("uprobe")
 int keys_go(struct pt_regs *ctx)

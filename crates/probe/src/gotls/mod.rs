@@ -56,7 +56,7 @@ impl Function {
         };
         let flags = flags(self.on_stack, self.at_stack_check, self.arguments_at_exit);
         // Slots on the stack are words; frames of Go functions have less than 64 Ki of them.
-        let receiver = u64::from(self.receiver_at_copy.unwrap_or(0) / 8 & 0xffff) << 48;
+        let receiver = u64::from((self.receiver_at_copy.unwrap_or(0) / 8) & 0xffff) << 48;
         library as u64 | (function as u64) << 16 | operation << 32 | flags | receiver
     }
 }

@@ -89,11 +89,11 @@ impl<'a> Pclntab<'a> {
             && size < bytes.len() as u64
             && names < bytes.len() as u64;
         // The first function has a name, and so has the last.
-        let named = |index| {
+        let has_name = |index| {
             let name = c_string(bytes, names.checked_add(table.name_of(index)?)?)?;
             (!name.is_empty()).then_some(())
         };
-        (plausible && named(0).is_some() && named(count - 1).is_some()).then_some(table)
+        (plausible && has_name(0).is_some() && has_name(count - 1).is_some()).then_some(table)
     }
 
     pub(super) fn has_offsets(&self) -> bool {

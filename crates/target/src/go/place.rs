@@ -8,7 +8,7 @@ use super::plan::GoAbi;
 use crate::code::{Flow, Function, is_emulated, writes};
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-/// The integer argument registers of Go's ABIInternal, in order (src/cmd/compile/abi-internal.md).
+/// The integer argument registers of Go's `ABIInternal`, in order (src/cmd/compile/abi-internal.md).
 pub(super) const ARGUMENTS: [Register; 9] = [
     Register::RAX,
     Register::RBX,
@@ -26,7 +26,7 @@ const STACK_GUARD: u64 = 16;
 /// The check is the function's second or fourth instruction.
 const LONGEST_CHECK: usize = 5;
 
-/// The convention by the stack check: in ABIInternal `g` is in `%r14`, in ABI0 it is loaded from
+/// The convention by the stack check: in `ABIInternal` `g` is in `%r14`, in ABI0 it is loaded from
 /// thread-local storage.
 pub(super) fn abi(function: &Function<'_>) -> Option<GoAbi> {
     let mut from_thread = false;

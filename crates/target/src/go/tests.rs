@@ -179,3 +179,41 @@ fn a_slot_that_is_written_again_is_not_relied_on() {
         |function, _| assert!(!place::keeps_home_slots(function)),
     );
 }
+
+/// A file whose pclntab (of this magic) and data behind it are these words.
+fn with_table(magic: u8, words: &[u64]) -> Vec<u8> {
+    let mut table = vec![magic, 0xff, 0xff, 0xff, 0, 0, 1, 8];
+    table.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    table.extend(b"\0crypto/tls.(*Conn).writeRecordLocked\0crypto/tls.(*Conn).Read\0");
+    let len = table.len() as u64;
+    Fixture::new().bytes("table", table, len).elf()
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_table_does_any_harm(
+        magic in proptest::sample::select(vec![0xfb_u8, 0xfa, 0xf0, 0xf1]),
+        words in proptest::collection::vec(
+            proptest::prop_oneof![
+                proptest::num::u64::ANY,
+                0..0x200_u64,
+                0..0x4000_u64,
+                proptest::strategy::Just(u64::MAX),
+            ],
+            0..40,
+        ),
+    ) {
+        let _ = crate::analyze_go(&with_table(magic, &words), crate::Placement::Auto);
+    }
+}
+
+#[test]
+fn a_table_whose_functions_all_claim_the_same_name_is_given_up_in_time() {
+    // Four million functions in a few bytes: each look at one is outside the file.
+    let started = std::time::Instant::now();
+    let _ = crate::analyze_go(
+        &with_table(0xf1, &[1 << 22, 0, 0, 96, 0, 0, 0, 96]),
+        crate::Placement::Auto,
+    );
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+}
