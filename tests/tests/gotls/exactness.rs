@@ -1,6 +1,6 @@
 //! Every Go, built in every way: bytes and keys are those of the program itself.
 
-use super::{bodies, capture, pids, whole};
+use super::{bodies, capture, capture_without, pids, whole};
 use e2e::go::{Build, Client, Peer, Server, certificate};
 use e2e::needs_bpf;
 use std::collections::BTreeSet;
@@ -94,5 +94,32 @@ fn calls_are_exact_by_their_begin_and_end_too() {
     needs_bpf!();
     for version in ["1.15", "1.19", "1.27"] {
         assert_exact(version, Build::Plain, &["--placement", "entry"]);
+    }
+}
+
+/// What older kernels lack: each is another object, or another way to attach.
+#[test]
+fn bodies_are_exact_without_what_older_kernels_lack() {
+    needs_bpf!();
+    for (version, features) in [
+        ("1.15", "multi"),
+        ("1.27", "cookie,multi"),
+        ("1.15", "loop"),
+        ("1.27", "ringbuf,loop"),
+        ("1.19", "ringbuf,cookie,multi,loop,btf"),
+    ] {
+        let peer = Peer::build(version, Build::Plain);
+        let (scratch, certificate) = certificate();
+        let server = Server::start(&peer, &certificate, &[]);
+        let flags = ["-workers", "4", "-calls", "8", "-sizes", SIZES];
+        let client = Client::start(&peer, &server, None, &flags);
+        let (client_pid, server_pid) = (client.pid(), server.pid());
+        let only = pids(&[client_pid, server_pid]);
+        let running = capture_without(&scratch, features, &["--pid", &only]);
+        let transfers = client.run();
+        server.stop();
+        let lines = running.stop().lines();
+        assert_eq!(bodies(&lines, client_pid, true), transfers, "without {features}: the client");
+        assert_eq!(bodies(&lines, server_pid, false), transfers, "without {features}: the server");
     }
 }

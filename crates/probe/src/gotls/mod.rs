@@ -111,3 +111,54 @@ impl Capture {
         self.attach_programs(library, file, names, &programs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(operation: Operation) -> Function {
+        Function {
+            name: String::new(),
+            operation,
+            on_stack: false,
+            entry: 0,
+            at_stack_check: false,
+            exits: Vec::new(),
+            arguments_at_exit: false,
+            receiver_at_copy: None,
+        }
+    }
+
+    #[test]
+    fn flags_are_those_of_the_programs() {
+        let header = include_str!("abi.h");
+        for (name, flags) in [
+            ("GO_ON_STACK", flags(true, false, false)),
+            ("GO_STACK_CHECK", flags(false, true, false)),
+            ("GO_ARGUMENTS_AT_EXIT", flags(false, false, true)),
+        ] {
+            let value = flags >> 40;
+            assert!(header.contains(&format!("#define {name} {value}")), "{name} is {value}");
+        }
+    }
+
+    #[test]
+    fn operations_are_those_of_the_programs() {
+        let header = include_str!("../include/record.h");
+        for (name, operation) in [
+            ("READ", Operation::Read),
+            ("WRITE", Operation::Write),
+            ("CLEAR", Operation::End),
+            ("HANDSHAKE", Operation::Handshake),
+        ] {
+            let value = (function(operation).cookie(0, 0) >> 32) & 0xff;
+            assert!(header.contains(&format!("OPERATION_{name} = {value},")), "{name} is {value}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_says_where_the_receiver_is_in_words() {
+        let copy = Function { receiver_at_copy: Some(0x78), ..function(Operation::Read) };
+        assert_eq!(copy.cookie(3, 5), 3 | 5 << 16 | 1 << 32 | 15 << 48);
+    }
+}
