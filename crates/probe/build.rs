@@ -18,6 +18,8 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "tls_no_btf_ringbuf.bpf.o",
         &["-DWITHOUT_BTF", "-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"],
     ),
+    ("src/packets/packets.bpf.c", "packets.bpf.o", &[]),
+    ("src/packets/packets.bpf.c", "packets_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
     ("src/keys/keys.bpf.c", "keys.bpf.o", &[]),
     ("src/keys/keys.bpf.c", "keys_no_ringbuf.bpf.o", &["-DWITHOUT_RINGBUF"]),
     ("src/keys/keys.bpf.c", "keys_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
@@ -29,6 +31,9 @@ fn main() {
     println!("cargo::rerun-if-changed=src/gotls");
     println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
     println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
+    for header in ["packets.h", "headers.h", "owner.h"] {
+        println!("cargo::rerun-if-changed=src/packets/{header}");
+    }
     println!("cargo::rerun-if-changed=build.rs");
     for (source, object, defines) in OBJECTS {
         println!("cargo::rerun-if-changed={source}");
