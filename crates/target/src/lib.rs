@@ -15,6 +15,7 @@ mod error;
 mod family;
 #[cfg(test)]
 mod fixture;
+mod go;
 mod image;
 mod keys;
 mod layout;
@@ -28,6 +29,9 @@ pub use analysis::{Analysis, analyze, analyze_with};
 pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};
+pub use go::{
+    GoAbi, GoAnalysis, GoError, GoFunction, GoKeyPlan, GoKeyProbe, GoOp, analyze_go, carries_go,
+};
 pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use prefilter::carries_tls;
