@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod cgroup;
 pub mod curl;
 pub mod database;
+pub mod go;
 pub mod http2;
 pub mod keylog;
 pub mod line;

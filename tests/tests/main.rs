@@ -6,6 +6,7 @@ mod discovery;
 mod errors;
 mod exactness;
 mod filters;
+mod gotls;
 mod harm;
 mod inspect;
 mod keylog;

@@ -1,10 +1,11 @@
-//! `ecapture inspect`: which TLS libraries a file or a process has, or which shell or database server it
-//! is, what would be probed, and why.
+//! `ecapture inspect`: which TLS libraries a file or a process has, or which shell it is, what would be
+//! probed, and why.
 
+mod go;
 mod server;
 
 use crate::analysis::{self, Planned, Wanted};
-use crate::{database, log, shell};
+use crate::{database, go as go_plan, log, shell};
 use anyhow::{Context as _, bail};
 use cli::{Format, InspectConfig, InspectTarget};
 use discover::{Candidate, Finder, Scope};
@@ -36,36 +37,10 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let mut found = 0;
     let mut text = String::new();
     for candidate in candidates {
-        if let Some(kind) = database::kind(&candidate) {
-            found += 1;
-            let options = target::ServerOptions::default();
-            let planned = database::plan(candidate, kind, &options)?;
-            text += &server::describe(&planned, config.format)?;
-            continue;
-        }
-        if let Some(kind) = shell::kind(&candidate) {
-            found += 1;
-            let planned = shell::plan(candidate, kind)?;
-            match config.format {
-                Format::Json => {
-                    text += &serde_json::to_string(&shell_report(&planned))?;
-                    text.push('\n');
-                }
-                Format::Text => describe_shell(&planned, &mut text)?,
-            }
-            continue;
-        }
-        let wanted = Wanted { placement: Placement::Auto, text: true, keys: true, version: None };
-        match analysis::plan(candidate, &wanted) {
-            Ok(planned) => {
+        match inspect(candidate, config.format) {
+            Ok(described) => {
                 found += 1;
-                match config.format {
-                    Format::Json => {
-                        text += &serde_json::to_string(&report(&planned))?;
-                        text.push('\n');
-                    }
-                    Format::Text => describe(&planned, &mut text)?,
-                }
+                text += &described;
             }
             Err(error) => tracing::error!("{}", log::in_one_line(&error)),
         }
@@ -77,6 +52,42 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a file has, of the family that it is.
+fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if let Some(kind) = database::kind(&candidate) {
+        let planned = database::plan(candidate, kind, &target::ServerOptions::default())?;
+        return server::describe(&planned, format);
+    }
+    if let Some(kind) = shell::kind(&candidate) {
+        let planned = shell::plan(candidate, kind)?;
+        match format {
+            Format::Json => text = serde_json::to_string(&shell_report(&planned))? + "\n",
+            Format::Text => describe_shell(&planned, &mut text)?,
+        }
+        return Ok(text);
+    }
+    let bytes = analysis::read(&candidate.file)
+        .with_context(|| format!("cannot read {}", candidate.path.display()))?;
+    let is_go = target::carries_go(&bytes) && !target::carries_tls(&bytes);
+    drop(bytes);
+    let wanted = Wanted { placement: Placement::Auto, text: true, keys: true, version: None };
+    if is_go {
+        let planned = go_plan::plan(candidate, Placement::Auto)?;
+        match format {
+            Format::Json => text = go::json(&planned)?,
+            Format::Text => go::describe(&planned, &mut text)?,
+        }
+    } else {
+        let planned = analysis::plan(candidate, &wanted)?;
+        match format {
+            Format::Json => text = serde_json::to_string(&report(&planned))? + "\n",
+            Format::Text => describe(&planned, &mut text)?,
+        }
+    }
+    Ok(text)
 }
 
 fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
@@ -95,8 +106,9 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
             }
             if scan.candidates.is_empty() {
                 bail!(
-                    "process {pid} has no file mapped that defines SSL_read and SSL_write: it uses no \
-                     OpenSSL-family library, or a static one without symbols; and it is no shell and no database server"
+                    "process {pid} has no file mapped that defines SSL_read and SSL_write, or that Go \
+                     built: it uses no OpenSSL-family library, or a static one without symbols; and \
+                     it is no shell and no database server"
                 );
             }
             Ok(scan.candidates)
@@ -106,6 +118,7 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
 
 fn carries_anything(bytes: &[u8]) -> bool {
     target::carries_tls(bytes)
+        || target::carries_go(bytes)
         || target::carries_mysqld(bytes)
         || target::carries_postgres(bytes)
         || [Shell::Bash, Shell::Zsh].iter().any(|shell| target::is_shell(bytes, *shell))

@@ -6,6 +6,7 @@ mod capture;
 mod child;
 mod database;
 mod doctor;
+mod go;
 mod inspect;
 mod keys;
 mod log;

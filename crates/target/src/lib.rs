@@ -17,6 +17,7 @@ mod error;
 mod family;
 #[cfg(test)]
 mod fixture;
+mod go;
 mod image;
 mod keys;
 mod layout;
@@ -34,6 +35,9 @@ pub use database::{
 pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};
+pub use go::{
+    GoAbi, GoAnalysis, GoError, GoFunction, GoKeyPlan, GoKeyProbe, GoOp, analyze_go, carries_go,
+};
 pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use prefilter::carries_tls;

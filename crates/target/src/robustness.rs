@@ -4,9 +4,8 @@ use crate::fixture::Fixture;
 use crate::keys::LABELS;
 use crate::keys::tests::logging_library;
 use crate::{
-    Options, Placement, ServerOptions, Shell, analyze_shell, analyze_with, carries_mysqld,
-    carries_postgres, carries_tls, is_shell, keys, keys_for_version, libcrypto_layout, plan_mysqld,
-    plan_postgres, version_string,
+    Options, Placement, Shell, analyze_shell, analyze_with, carries_tls, is_shell, keys,
+    keys_for_version, libcrypto_layout, version_string,
 };
 use iced_x86::code_asm::{CodeAssembler, *};
 use proptest::collection::vec;
@@ -64,15 +63,17 @@ fn analyse_everything(bytes: &[u8]) {
     let _ = carries_tls(bytes);
     let _ = libcrypto_layout(bytes);
     let _ = version_string(bytes);
-    let _ = keys(bytes);
-    let _ = keys_for_version(bytes, "openssl 1.0.2u");
-    let _ = (carries_mysqld(bytes), carries_postgres(bytes));
-    let _ = plan_mysqld(bytes, &ServerOptions::default());
-    let _ = plan_postgres(bytes, &ServerOptions::default());
+    let _ = (crate::carries_mysqld(bytes), crate::carries_postgres(bytes));
+    let _ = crate::plan_mysqld(bytes, &crate::ServerOptions::default());
+    let _ = crate::plan_postgres(bytes, &crate::ServerOptions::default());
     for shell in [Shell::Bash, Shell::Zsh, Shell::Readline] {
         let _ = is_shell(bytes, shell);
         let _ = analyze_shell(bytes, shell);
     }
+    let _ = crate::carries_go(bytes);
+    let _ = crate::analyze_go(bytes, Placement::Auto);
+    let _ = keys(bytes);
+    let _ = keys_for_version(bytes, "openssl 1.0.2u");
     for placement in [Placement::Auto, Placement::Entry] {
         for avoid_uretprobe in [false, true] {
             // The search is the same wherever the probes go.

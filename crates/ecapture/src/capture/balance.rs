@@ -132,6 +132,30 @@ impl KeyReport {
     }
 }
 
+/// Packets: what was seen is what was written and what was lost, if the output took all.
+#[derive(Debug, Serialize)]
+pub(crate) struct PacketReport {
+    /// That passed the filters.
+    pub(crate) seen: u64,
+    /// Their bytes.
+    pub(crate) seen_bytes: u64,
+    /// That are in the file.
+    pub(crate) written: u64,
+    /// Lines of the key log that are in the file.
+    pub(crate) keys_written: u64,
+    /// Packets that were written although a key to them had not come in time.
+    pub(crate) without_key: u64,
+    /// For which there was no room.
+    pub(crate) lost: u64,
+}
+
+impl PacketReport {
+    fn line(&self) -> String {
+        let Self { seen, seen_bytes, written, keys_written, .. } = self;
+        format!("{seen} packets of {seen_bytes} bytes, {written} written with {keys_written} keys")
+    }
+}
+
 /// The end-of-run balance: what the module's parts saw, and what was lost.
 #[derive(Debug, Serialize)]
 pub(crate) struct Balance {
@@ -143,6 +167,8 @@ pub(crate) struct Balance {
     queries: Option<Queries>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<KeyReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets: Option<PacketReport>,
     lost: Lost,
     /// Records that were written.
     records: u64,
@@ -160,6 +186,7 @@ impl Balance {
             commands: None,
             queries: None,
             keys: None,
+            packets: None,
             lost: Lost {
                 events: total.events,
                 bytes: total.bytes,
@@ -199,6 +226,12 @@ impl Balance {
         self
     }
 
+    /// With what was seen of packets.
+    pub(crate) fn with_packets(mut self, packets: PacketReport) -> Self {
+        self.packets = Some(packets);
+        self
+    }
+
     /// True if anything was lost.
     pub(crate) fn lost_anything(&self) -> bool {
         self.lost.events > 0 || self.lost.bytes > 0
@@ -211,6 +244,7 @@ impl Balance {
         parts.extend(self.commands.as_ref().map(Commands::line));
         parts.extend(self.queries.as_ref().map(Queries::line));
         parts.extend(self.keys.as_ref().map(KeyReport::line));
+        parts.extend(self.packets.as_ref().map(PacketReport::line));
         parts.push(self.lost_line());
         parts.join("; ")
     }

@@ -14,7 +14,7 @@ use crate::priority::{self, Rank};
 use crate::queue::Queue;
 use crate::reader::Reader;
 use crate::record::{self, Configuration};
-use crate::tls::load::{MAX_RINGS, ring_buffers, set_ring_count};
+use crate::tls::load::{MAX_RINGS, ring_buffers};
 use crate::tls::shared::Shared;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -81,7 +81,12 @@ impl Capture {
         };
         let bytes = compiled(use_btf, features.loop_helper);
         let mut open = object::open("database", bytes, &configuration, &UPROBES, features.multi)?;
-        set_ring_count(&mut open, configuration.ring_count)?;
+        for mut map in open.maps_mut() {
+            if map.name() == "rings" {
+                map.set_max_entries(configuration.ring_count)
+                    .map_err(|source| Error::Map { map: "rings", source })?;
+            }
+        }
         let object = open.load().map_err(memory::explain)?;
         let rings = ring_buffers(&object, ring_count, ring_size)?;
         let shared = Arc::new(Shared::new(&object, true)?);
