@@ -67,7 +67,7 @@ mod tests {
     fn versions_are_read_from_strings() {
         let text = b"\0PostgreSQL 17.6 (Debian 17.6-0+deb13u1) on x86_64\0";
         assert_eq!(postgres(text).as_deref(), Some("PostgreSQL 17.6"));
-        assert_eq!(postgres(b"\0PostgreSQL 18beta1 on\0").as_deref(), Some("PostgreSQL 18beta1"));
+        assert_eq!(postgres(b"\0PostgreSQL 18beta1 on x\0").as_deref(), Some("PostgreSQL 18beta1"));
         assert_eq!(postgres(b"to PostgreSQL 9.1.\0"), None);
         assert_eq!(postgres(b"PostgreSQL server\0PostgreSQL %s\0"), None);
         assert_eq!(mariadb(b"\x0010.11.14-MariaDB\0").as_deref(), Some("MariaDB 10.11.14"));
