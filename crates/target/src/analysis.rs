@@ -1,12 +1,13 @@
 //! Everything that is known about one file: who it says it is, where to put probes, which
 //! offsets hold.
 
-use crate::api::FUNCTIONS;
+use crate::api::OPENSSL;
 use crate::elf::Machine;
 use crate::family::{Family, family, tell_tales, version_string};
 use crate::image::Image;
 use crate::layout::{BioLayout, SSL_ACCESSORS, SslLayout, bio_layout, ssl_layout};
-use crate::site::{FunctionPlan, Options, Placement, Planner};
+use crate::gnutls::Transport;
+use crate::site::{FunctionPlan, Object, Options, Placement, Planner};
 use crate::{Error, layout};
 use serde::Serialize;
 
@@ -31,6 +32,10 @@ pub struct Analysis {
     ///
     /// [`libcrypto_layout`]: crate::libcrypto_layout
     pub bio_layout: Option<BioLayout>,
+    /// Where a `GnuTLS` session keeps its descriptor.
+    pub transport: Option<Transport>,
+    /// Where each function's object is.
+    pub object: Object,
     /// `DT_NEEDED`: file names of the libraries it is linked with.
     pub needed: Vec<String>,
     /// `DT_SONAME`.
@@ -46,7 +51,8 @@ pub fn analyze(bytes: &[u8], placement: Placement) -> Result<Analysis, Error> {
 
 /// As [`analyze`], for a kernel on which some placements must be avoided.
 pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
-    let names: Vec<&str> = FUNCTIONS
+    let names: Vec<&str> = OPENSSL
+        .functions
         .iter()
         .map(|function| function.name)
         .chain(SSL_ACCESSORS)
@@ -58,7 +64,7 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     if !carries("SSL_read") && !carries("SSL_write") {
         return Err(Error::NoTlsFunctions);
     }
-    let (functions, mut notes) = Planner::new(&image, options).plan();
+    let (functions, mut notes) = Planner::new(&image, &OPENSSL, options).plan();
     let version = version_string(bytes);
     let (mut ssl, mut bio) = (None, None);
     if image.elf.machine == Machine::X86_64 {
@@ -83,8 +89,30 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         functions,
         ssl_layout: ssl,
         bio_layout: bio,
+        transport: None,
+        object: Object::Argument,
         needed: image.dynamic.needed(&image.elf),
         soname: image.dynamic.soname(&image.elf),
         notes,
     })
+}
+
+impl Analysis {
+    /// What is the same for every interface.
+    pub(crate) fn new(image: &Image<'_>, family: Family, version: Option<String>) -> Self {
+        Self {
+            machine: image.elf.machine,
+            build_id: image.elf.build_id(),
+            version,
+            family,
+            functions: Vec::new(),
+            ssl_layout: None,
+            bio_layout: None,
+            transport: None,
+            object: Object::Argument,
+            needed: image.dynamic.needed(&image.elf),
+            soname: image.dynamic.soname(&image.elf),
+            notes: Vec::new(),
+        }
+    }
 }

@@ -132,7 +132,11 @@ impl<'a> Image<'a> {
         if instruction.memory_base() != Register::RIP {
             return Callee::Unknown;
         }
-        let slot = instruction.ip_rel_memory_address();
+        self.in_got(instruction.ip_rel_memory_address())
+    }
+
+    /// The function whose address the loader puts into a slot.
+    pub(crate) fn in_got(&self, slot: u64) -> Callee {
         let got = self.got.get_or_init(|| GotSymbols::read(&self.elf, &self.dynamic));
         match got.symbol(slot).and_then(|index| self.dynamic.by_index(&self.elf, index)) {
             Some((_, Some(vaddr))) => Callee::Local(vaddr),

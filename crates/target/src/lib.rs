@@ -3,6 +3,7 @@
 //! The analysis is a pure function over the bytes of an ELF file: no kernel, no root, no I/O.
 //!
 //! - [`analyze`]: the probes for a file's TLS functions, and the offsets in its structs;
+//! - [`Interface`]: the same for OpenSSL's, `GnuTLS`'s or NSS's interface;
 //! - [`carries_tls`]: is a file worth analysing?
 //! - [`libcrypto_layout`], [`version_string`]: what only the libcrypto beside a libssl knows.
 
@@ -14,9 +15,12 @@ mod error;
 mod family;
 #[cfg(test)]
 mod fixture;
+mod gnutls;
 mod image;
+mod interface;
 mod keys;
 mod layout;
+mod nss;
 mod prefilter;
 #[cfg(test)]
 mod robustness;
@@ -26,7 +30,10 @@ pub use analysis::{Analysis, analyze, analyze_with};
 pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};
+pub use gnutls::Transport;
+pub use interface::Interface;
 pub use keys::{Address, KeyPlan, KeyProbe, KeySource};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
+pub use nss::NoMethods;
 pub use prefilter::carries_tls;
-pub use site::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle, Site};
+pub use site::{Exit, FunctionPlan, Object, Op, Options, Placement, PlacementKind, ResultStyle, Site};

@@ -70,6 +70,10 @@ fn rows(table: &mut String, analysis: &Analysis) {
         let result = match plan.result {
             ResultStyle::ReturnValue { bits } => format!("returns {bits} bits"),
             ResultStyle::OutParam { arg } => format!("*arg{arg}"),
+            ResultStyle::Resumable => "returns 64 bits, resumable".to_owned(),
+            ResultStyle::UnlessPeek => "returns 32 bits unless it peeks".to_owned(),
+            ResultStyle::Packet => "a packet".to_owned(),
+            ResultStyle::CountedBefore => "counted before".to_owned(),
             ResultStyle::None => "-".to_owned(),
         };
         let exit = match &plan.exit {

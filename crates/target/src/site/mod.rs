@@ -10,9 +10,10 @@ mod plan;
 mod planner;
 
 pub use options::{Options, Placement};
-pub use plan::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
+pub use plan::{Exit, FunctionPlan, Object, Op, PlacementKind, ResultStyle, Site};
 
 pub(crate) use inner::Wrapper;
+pub(crate) use place::Placer;
 pub(crate) use planner::Planner;
 
 #[cfg(test)]

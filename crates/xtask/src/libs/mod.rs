@@ -20,7 +20,7 @@ enum Source {
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 17] = [
+const LIBRARIES: [(&str, Source); 29] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -31,6 +31,18 @@ const LIBRARIES: [(&str, Source); 17] = [
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
+    ("bullseye-gnutls", debian("bullseye", "amd64", &GNUTLS_TO_RUN_11)),
+    ("bookworm-gnutls", debian("bookworm", "amd64", &GNUTLS_TO_RUN_12)),
+    ("trixie-gnutls", debian("trixie", "amd64", &GNUTLS_TO_RUN)),
+    ("sid-gnutls", debian("sid", "amd64", &GNUTLS_TO_RUN)),
+    ("bullseye-nss", debian("bullseye", "amd64", &NSS_TO_RUN)),
+    ("bookworm-nss", debian("bookworm", "amd64", &NSS_TO_RUN)),
+    ("trixie-nss", debian("trixie", "amd64", &NSS_TO_RUN)),
+    ("sid-nss", debian("sid", "amd64", &NSS_TO_RUN)),
+    ("bookworm-gnutls-arm64", debian("bookworm", "arm64", &["libgnutls30"])),
+    ("trixie-gnutls-arm64", debian("trixie", "arm64", &["libgnutls30t64"])),
+    ("bookworm-nss-arm64", debian("bookworm", "arm64", &["libnss3"])),
+    ("trixie-nss-arm64", debian("trixie", "arm64", &["libnss3"])),
     ("android-10", debian("bullseye", "amd64", &["android-libboringssl"])),
     ("android-13", debian("bookworm", "amd64", &["android-libboringssl"])),
     ("android-14", debian("sid", "amd64", &["android-libboringssl"])),
@@ -51,6 +63,85 @@ const LIBRARIES: [(&str, Source); 17] = [
 
 /// `openssl` of a suite that is newer than the host, with all it needs but the kernel.
 const TO_RUN: [&str; 5] = ["openssl", "libssl3t64", "libc6", "zlib1g", "libzstd1"];
+
+/// `gnutls-cli`, `gnutls-serv` and a `wget` that is linked with `GnuTLS`, with all they need but the
+/// kernel.
+const GNUTLS_TO_RUN: [&str; 21] = [
+    "gnutls-bin",
+    "wget",
+    "libc6",
+    "libevent-2.1-7t64",
+    "libffi8",
+    "libgmp10",
+    "libgnutls-dane0t64",
+    "libgnutls30t64",
+    "libhogweed6t64",
+    "libidn2-0",
+    "libnettle8t64",
+    "libp11-kit0",
+    "libpcre2-8-0",
+    "libpsl5t64",
+    "libssl3t64",
+    "libtasn1-6",
+    "libunbound8",
+    "libunistring5",
+    "libuuid1",
+    "libzstd1",
+    "zlib1g",
+];
+
+/// The same as bookworm names them.
+const GNUTLS_TO_RUN_12: [&str; 20] = [
+    "gnutls-bin",
+    "wget",
+    "libc6",
+    "libevent-2.1-7",
+    "libffi8",
+    "libgmp10",
+    "libgnutls-dane0",
+    "libgnutls30",
+    "libhogweed6",
+    "libidn2-0",
+    "libnettle8",
+    "libp11-kit0",
+    "libpcre2-8-0",
+    "libpsl5",
+    "libssl3",
+    "libtasn1-6",
+    "libunbound8",
+    "libunistring2",
+    "libuuid1",
+    "zlib1g",
+];
+
+/// The same as bullseye names them.
+const GNUTLS_TO_RUN_11: [&str; 21] = [
+    "gnutls-bin",
+    "wget",
+    "libc6",
+    "libevent-2.1-7",
+    "libffi7",
+    "libgmp10",
+    "libgnutls-dane0",
+    "libgnutls30",
+    "libhogweed6",
+    "libidn2-0",
+    "libnettle8",
+    "libopts25",
+    "libp11-kit0",
+    "libpcre2-8-0",
+    "libpsl5",
+    "libssl1.1",
+    "libtasn1-6",
+    "libunbound8",
+    "libunistring2",
+    "libuuid1",
+    "zlib1g",
+];
+
+/// The tools of NSS, with all they need but the kernel.
+const NSS_TO_RUN: [&str; 6] =
+    ["libnss3-tools", "libnss3", "libnspr4", "libsqlite3-0", "libc6", "zlib1g"];
 
 const fn debian(
     suite: &'static str,
