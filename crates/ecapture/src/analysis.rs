@@ -7,7 +7,7 @@ use probe::tls::{Exit, Function, Layout, Operation, ResultStyle};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use target::{Analysis, Op, Placement};
+use target::{Analysis, Interface, Object, Op, Placement};
 
 /// One library: what it is, what to probe, and how it was found out.
 pub(crate) struct Planned {
@@ -23,9 +23,10 @@ pub(crate) struct Planned {
 /// As [`plan`]; a file in which nothing can be probed is an error.
 pub(crate) fn plan_to_attach(
     candidate: Candidate,
+    interface: Interface,
     placement: Placement,
 ) -> anyhow::Result<Box<Planned>> {
-    let planned = plan(candidate, placement)?;
+    let planned = plan(candidate, interface, placement)?;
     if planned.functions.is_empty() {
         bail!(
             "{}: none of its functions can be probed: {}",
@@ -37,15 +38,20 @@ pub(crate) fn plan_to_attach(
 }
 
 /// Analyses `candidate`, and the libcrypto it works with.
-pub(crate) fn plan(candidate: Candidate, placement: Placement) -> anyhow::Result<Planned> {
+pub(crate) fn plan(
+    candidate: Candidate,
+    interface: Interface,
+    placement: Placement,
+) -> anyhow::Result<Planned> {
     let path = candidate.path.display().to_string();
     let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
     let options = target::Options { placement, avoid_uretprobe: doctor::return_probes_can_kill() };
-    let analysis = target::analyze_with(&bytes, options).with_context(|| path.clone())?;
+    let analysis = interface.analyze(&bytes, options).with_context(|| path.clone())?;
     let mut version = analysis.version.clone();
     let mut bio = analysis.bio_layout.clone();
     drop(bytes);
-    if (bio.is_none() || version.is_none())
+    if interface == Interface::OpenSsl
+        && (bio.is_none() || version.is_none())
         && let Some(crypto) = libcrypto(&candidate, &analysis)
     {
         bio = bio.or_else(|| target::libcrypto_layout(&crypto));
@@ -55,16 +61,28 @@ pub(crate) fn plan(candidate: Candidate, placement: Placement) -> anyhow::Result
         ssl_rbio: analysis.ssl_layout.as_ref().map(|layout| layout.rbio),
         ssl_wbio: analysis.ssl_layout.as_ref().map(|layout| layout.wbio),
         bio_num: bio.as_ref().map(|layout| layout.num),
+        descriptor: analysis.transport.as_ref().map(|transport| transport.descriptor),
+    };
+    let object = match analysis.object {
+        Object::Argument => 0,
+        Object::Behind(offset) => offset,
     };
     Ok(Planned {
         library: Library { path, build_id: analysis.build_id.clone() },
-        functions: analysis.functions.iter().map(function).collect(),
+        functions: analysis.functions.iter().map(|plan| function(plan, object)).collect(),
         file: candidate.file,
         layout,
         analysis,
         bio,
         version,
     })
+}
+
+/// Which interfaces a file may have.
+pub(crate) fn interfaces(candidate: &Candidate) -> anyhow::Result<Vec<Interface>> {
+    let path = candidate.path.display();
+    let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
+    Ok(Interface::ALL.into_iter().filter(|interface| interface.test()(&bytes)).collect())
 }
 
 /// The bytes of the libcrypto that goes with the library, if there is one.
@@ -92,7 +110,7 @@ fn read(file: &File) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn function(plan: &target::FunctionPlan) -> Function {
+fn function(plan: &target::FunctionPlan, object: u8) -> Function {
     Function {
         name: plan.name.clone(),
         operation: match plan.op {
@@ -103,9 +121,15 @@ fn function(plan: &target::FunctionPlan) -> Function {
             Op::Free => Operation::Free,
             Op::Clear => Operation::Clear,
             Op::SetFd | Op::SetRfd | Op::SetWfd => Operation::SetFd,
+            Op::Discard => Operation::Discard,
         },
+        object,
         result: match plan.result {
             target::ResultStyle::OutParam { arg } => ResultStyle::Argument(arg),
+            target::ResultStyle::Resumable => ResultStyle::Resumable,
+            target::ResultStyle::UnlessPeek => ResultStyle::UnlessPeek,
+            target::ResultStyle::Packet => ResultStyle::Packet,
+            target::ResultStyle::CountedBefore => ResultStyle::CountedBefore,
             target::ResultStyle::ReturnValue { .. } | target::ResultStyle::None => {
                 ResultStyle::ReturnValue
             }

@@ -27,7 +27,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 fn library(candidate: Candidate) -> Library {
     let path = candidate.path.clone();
     let pids = candidate.pids.clone();
-    let description = match analysis::plan(candidate, Placement::Auto) {
+    let description = match analysis::plan(candidate, target::Interface::OpenSsl, Placement::Auto) {
         Ok(planned) => planned
             .version
             .unwrap_or_else(|| format!("{:?}, version unknown", planned.analysis.family)),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
-use target::{Exit, Placement};
+use target::{Exit, Family, Interface, Object, Placement};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -25,8 +25,8 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let candidates = candidates(config)?;
     let mut found = 0;
     let mut text = String::new();
-    for candidate in candidates {
-        match analysis::plan(candidate, Placement::Auto) {
+    for (candidate, interface) in candidates {
+        match analysis::plan(candidate, interface, Placement::Auto) {
             Ok(planned) => {
                 found += 1;
                 match config.format {
@@ -49,27 +49,40 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
+/// The files to look at, once for each interface that they may have.
+fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<(Candidate, Interface)>> {
     match &config.target {
-        InspectTarget::Path(path) => Ok(vec![discover::given(path)?]),
+        InspectTarget::Path(path) => {
+            let mut interfaces = analysis::interfaces(&discover::given(path)?)?;
+            if interfaces.is_empty() {
+                // What is missing will be said.
+                interfaces.push(Interface::OpenSsl);
+            }
+            interfaces.into_iter().map(|interface| Ok((discover::given(path)?, interface))).collect()
+        }
         InspectTarget::Pid(pid) => {
             if !discover::process::exists(*pid) {
                 bail!("there is no process {pid}");
             }
-            let scan = Finder::new(target::carries_tls).scan_processes(Scope::Only(&[*pid]));
-            if scan.unreadable > 0 {
-                bail!("no right to look at process {pid}; run as its user or as root");
+            let mut found = Vec::new();
+            for interface in Interface::ALL {
+                let scan = Finder::new(interface.test()).scan_processes(Scope::Only(&[*pid]));
+                if scan.unreadable > 0 {
+                    bail!("no right to look at process {pid}; run as its user or as root");
+                }
+                for (path, error) in scan.failed {
+                    tracing::warn!("cannot look at {}: {error}", path.display());
+                }
+                found.extend(scan.candidates.into_iter().map(|candidate| (candidate, interface)));
             }
-            for (path, error) in scan.failed {
-                tracing::warn!("cannot look at {}: {error}", path.display());
-            }
-            if scan.candidates.is_empty() {
+            if found.is_empty() {
                 bail!(
-                    "process {pid} has no file mapped that defines SSL_read and SSL_write: it uses no \
-                     OpenSSL-family library, or a static one without symbols"
+                    "process {pid} has no file mapped that defines SSL_read and SSL_write, \
+                     gnutls_record_recv and gnutls_record_send, or SSL_ImportFD: it uses no library of \
+                     the OpenSSL family, no GnuTLS and no NSS, or a static one without symbols"
                 );
             }
-            Ok(scan.candidates)
+            Ok(found)
         }
     }
 }
@@ -119,6 +132,31 @@ fn describe(planned: &Planned, out: &mut String) -> std::fmt::Result {
         }
         writeln!(out, "      why     {}", function.why)?;
     }
+    describe_layout(planned, out)?;
+    for note in &analysis.notes {
+        writeln!(out, "  note      {note}")?;
+    }
+    Ok(())
+}
+
+fn describe_layout(planned: &Planned, out: &mut String) -> std::fmt::Result {
+    let analysis = &planned.analysis;
+    match (analysis.family, &analysis.transport) {
+        (Family::GnuTls, Some(transport)) => {
+            return writeln!(
+                out,
+                "  layout    session.descriptor {:#x}: {}",
+                transport.descriptor, transport.derivation
+            );
+        }
+        (Family::GnuTls | Family::Nss, _) => {
+            if let Object::Behind(offset) = analysis.object {
+                writeln!(out, "  layout    the connection is what PRFileDesc+{offset:#x} points to")?;
+            }
+            return writeln!(out, "  layout    descriptor: addresses come from the traffic");
+        }
+        _ => {}
+    }
     match &analysis.ssl_layout {
         Some(layout) => writeln!(
             out,
@@ -132,9 +170,6 @@ fn describe(planned: &Planned, out: &mut String) -> std::fmt::Result {
             writeln!(out, "            BIO.num {:#x}: {}", layout.num, layout.derivation)?;
         }
         None => writeln!(out, "            BIO: not derived; addresses come from the traffic")?,
-    }
-    for note in &analysis.notes {
-        writeln!(out, "  note      {note}")?;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use serde::Serialize;
 const COUNT: ResultStyle = ResultStyle::ReturnValue { bits: 64 };
 const RESUMABLE: ResultStyle = ResultStyle::Resumable;
 
-const FUNCTIONS: [api::Function; 10] = [
+const FUNCTIONS: [api::Function; 11] = [
     function("gnutls_record_recv", Op::Read, 3, COUNT),
     function("gnutls_record_recv_seq", Op::Read, 4, COUNT),
     function("gnutls_record_recv_early_data", Op::Read, 3, COUNT),
@@ -32,6 +32,7 @@ const FUNCTIONS: [api::Function; 10] = [
     function("gnutls_record_send_range", Op::Write, 4, COUNT),
     function("gnutls_record_uncork", Op::Write, 2, ResultStyle::CountedBefore),
     function("gnutls_record_send_file", Op::Sendfile, 4, COUNT),
+    function("gnutls_record_discard_queued", Op::Discard, 1, ResultStyle::None),
     function("gnutls_deinit", Op::Free, 1, ResultStyle::None),
 ];
 

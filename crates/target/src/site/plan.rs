@@ -26,6 +26,8 @@ pub enum Op {
     SetRfd,
     /// `SSL_set_wfd(ssl, fd)`.
     SetWfd,
+    /// What an interrupted call has taken is not sent.
+    Discard,
 }
 
 /// Where a call's byte count is when it returns.

@@ -8,11 +8,12 @@ use super::module::{Drained, Files, Module, Scope};
 use super::{Common, capture};
 use crate::analysis::{self, Planned};
 use anyhow::bail;
-use cli::TlsConfig;
+use cli::{TlsConfig, TlsFamily};
 use event::LossTable;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
+use target::Interface;
 use text::Text;
 
 /// Runs `ecapture tls` and its like.
@@ -27,12 +28,18 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
         cli::Placement::Auto => target::Placement::Auto,
         cli::Placement::Entry => target::Placement::Entry,
     };
+    let (interface, what) = match config.family {
+        TlsFamily::OpenSsl => (Interface::OpenSsl, "OpenSSL-family library"),
+        TlsFamily::GnuTls => (Interface::GnuTls, "GnuTLS library"),
+        TlsFamily::Nss => (Interface::Nss, "NSS library"),
+        TlsFamily::Go => bail!("not available"),
+    };
     let files = Files {
-        test: target::carries_tls,
-        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, placement)),
+        test: interface.test(),
+        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, interface, placement)),
         given: config.files.clone(),
         flag: config.family.files_flag(),
-        what: "OpenSSL-family library",
+        what,
     };
     capture(common, files, |scope| {
         Ok(Tls {
