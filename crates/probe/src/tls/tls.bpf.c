@@ -696,8 +696,12 @@ int tls_entry(struct pt_regs *ctx)
 			if (frame->ssl == ssl && frame->operation == operation &&
 			    frame->function != function)
 				return 0;
-			/* A call on the same object in the same direction cannot be running. */
-			if (frame->ssl != ssl && frame->sp > sp)
+			/*
+			 * A call on the same object cannot be running, but for one that sends what
+			 * it reads from a file.
+			 */
+			if (frame->sp > sp &&
+			    (frame->ssl != ssl || frame->operation == OPERATION_SENDFILE))
 				break;
 		}
 		depth--;
