@@ -6,9 +6,11 @@
 pub mod clock;
 mod error;
 pub mod features;
+mod intake;
 mod mapping;
 mod memory;
 mod perf_event;
+mod pi_mutex;
 pub mod priority;
 mod queue;
 mod record;

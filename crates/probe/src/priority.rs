@@ -33,6 +33,17 @@ struct Attributes {
 /// (`sched_rt_runtime_us`, and the fair server from Linux 6.8 on), and these threads only ever work
 /// off what the others produced.
 pub fn take(rank: Rank) {
+    give(0, rank);
+}
+
+/// The calling thread, for [`give`].
+pub(crate) fn this_thread() -> i32 {
+    // SAFETY: the call has no arguments and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Gives thread `thread` of this process the priority of `rank`; 0 is the calling thread.
+pub(crate) fn give(thread: i32, rank: Rank) {
     let real_time = match rank {
         Rank::Reader => Some(2),
         Rank::Urgent => Some(1),
@@ -42,15 +53,15 @@ pub fn take(rank: Rank) {
     // who produce it.
     let nice = if rank == Rank::Calm { 0 } else { -20 };
     if let Some(priority) = real_time
-        && set(libc::SCHED_RR, 0, priority).is_ok()
+        && set(thread, libc::SCHED_RR, 0, priority).is_ok()
     {
         return;
     }
     // Without the right to this the thread goes on as it is.
-    let _ = set(libc::SCHED_OTHER, nice, 0);
+    let _ = set(thread, libc::SCHED_OTHER, nice, 0);
 }
 
-fn set(policy: i32, nice: i32, priority: u32) -> io::Result<()> {
+fn set(thread: i32, policy: i32, nice: i32, priority: u32) -> io::Result<()> {
     /// Nanoseconds of a turn: from Linux 6.12 on a thread that wakes for a short turn may interrupt
     /// one in a longer turn; before, it means nothing.
     const TURN: u64 = 100_000;
@@ -66,7 +77,8 @@ fn set(policy: i32, nice: i32, priority: u32) -> io::Result<()> {
         deadline: 0,
         period: 0,
     };
-    // SAFETY: the structure is valid for reads of the size it names; 0 is the calling thread.
-    let answer = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    // SAFETY: the structure is valid for reads of the size it names.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const attributes, 0) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

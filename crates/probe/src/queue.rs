@@ -1,9 +1,9 @@
 //! Samples on their way from the reader of the rings to the thread that makes sense of them.
 //!
 //! Parsing and writing can be slower than a burst of traffic; copying is many times faster than any
-//! program produces TLS. So the reader only copies, into blocks of this bounded queue. When it is
-//! full the reader stops, the rings fill up, and the kernel side counts what it loses: the queue
-//! itself loses nothing.
+//! program produces TLS. So when the rings fill up the reader copies, into blocks of this bounded
+//! queue. When it is full the reader stops, the rings fill up, and the kernel side counts what it
+//! loses: the queue itself loses nothing.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
@@ -102,6 +102,11 @@ impl Queue {
 
     pub(crate) fn emptied(&self) -> BorrowedFd<'_> {
         self.emptied.as_fd()
+    }
+
+    /// Makes [`Queue::filled`] readable although there may be no block.
+    pub(crate) fn announce(&self) {
+        ring(&self.filled);
     }
 
     /// Takes `block` in and returns an empty one for it, or gives it back if there is no room; then

@@ -9,10 +9,11 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-/// A batch larger than this is written before it is complete.
-const WRITE_AT: usize = 256 * 1024;
+/// A batch larger than this is written before it is complete. Usually [`Output::flush`] is called
+/// long before: writing may wait, and whoever emits a record may hold what others wait for.
+const WRITE_AT: usize = 4 << 20;
 /// After a huge record the buffer shrinks to this.
-const KEEP_CAPACITY: usize = 8 * WRITE_AT;
+const KEEP_CAPACITY: usize = WRITE_AT;
 
 /// Somewhere that bytes can go.
 pub trait Destination: Write + Send {
@@ -105,7 +106,7 @@ impl Output {
             name: name.to_owned(),
             encoder,
             destination,
-            buffer: Vec::with_capacity(2 * WRITE_AT),
+            buffer: Vec::new(),
             buffered: 0,
             state: OutputState::Open,
             stats: OutputStats::default(),

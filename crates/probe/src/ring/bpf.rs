@@ -4,9 +4,11 @@
 //! are mapped twice in a row, so a sample never wraps.
 
 use super::Head;
+use super::gauge::Gauge;
 use crate::mapping::{Mapping, page_size};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const BUSY: u32 = 1 << 31;
@@ -16,8 +18,8 @@ const SAMPLE_HEADER: u64 = 8;
 /// One ring buffer, mapped.
 pub(crate) struct BpfRing {
     pub(super) fd: OwnedFd,
-    consumer: Mapping,
-    producer: Mapping,
+    consumer: Arc<Mapping>,
+    producer: Arc<Mapping>,
     page: usize,
     mask: u64,
 }
@@ -26,9 +28,17 @@ impl BpfRing {
     /// Maps a ring of `size` bytes (a power of two, a multiple of the page size).
     pub(crate) fn new(fd: OwnedFd, size: usize) -> io::Result<Self> {
         let page = page_size();
-        let consumer = Mapping::new(&fd, page, 0, true)?;
-        let producer = Mapping::new(&fd, page + 2 * size, page, false)?;
+        let consumer = Arc::new(Mapping::new(&fd, page, 0, true)?);
+        let producer = Arc::new(Mapping::new(&fd, page + 2 * size, page, false)?);
         Ok(Self { fd, consumer, producer, page, mask: size as u64 - 1 })
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        Gauge {
+            produced: (Arc::clone(&self.producer), 0),
+            consumed: (Arc::clone(&self.consumer), 0),
+            size: self.mask + 1,
+        }
     }
 
     /// How far it was read.

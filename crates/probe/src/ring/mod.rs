@@ -9,11 +9,13 @@
 //! looks for earlier ones up to the second.
 
 mod bpf;
+mod gauge;
 mod perf;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 pub(crate) use bpf::BpfRing;
+pub(crate) use gauge::Gauges;
 pub(crate) use perf::PerfRing;
 
 /// Space is handed back to the producers each time so many bytes were consumed.
@@ -72,6 +74,13 @@ impl Ring {
         }
     }
 
+    fn gauge(&self) -> gauge::Gauge {
+        match &self.buffer {
+            Buffer::Bpf(ring) => ring.gauge(),
+            Buffer::Perf(ring) => ring.gauge(),
+        }
+    }
+
     fn head(&mut self, limit: u64) -> Head<'_> {
         if self.position >= limit {
             return Head::Empty;
@@ -112,9 +121,9 @@ impl Rings {
         self.each.iter().map(Ring::fd)
     }
 
-    /// True if no ring holds anything, not even a sample that is being written.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.each.iter().all(|ring| ring.produced() == ring.position)
+    /// How full the rings are, to be read by any thread.
+    pub(crate) fn gauges(&self) -> Gauges {
+        Gauges(self.each.iter().map(Ring::gauge).collect())
     }
 
     /// Hands samples that are complete to `handle`, in the order of `time`, until there are no more

@@ -4,10 +4,12 @@
 //! kernel moves `data_head` when records are complete, so none is ever seen half-written.
 
 use super::Head;
+use super::gauge::Gauge;
 use crate::mapping::{Mapping, page_size};
 use crate::perf_event;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `struct perf_event_mmap_page`
@@ -22,7 +24,7 @@ const LENGTH: usize = 4;
 /// One perf buffer, mapped.
 pub(crate) struct PerfRing {
     pub(super) fd: OwnedFd,
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     page: usize,
     mask: u64,
     /// A record that wraps around the end, put together, and its position.
@@ -34,7 +36,7 @@ impl PerfRing {
     pub(crate) fn new(cpu: u32, size: usize) -> io::Result<Self> {
         let page = page_size();
         let fd = perf_event::bpf_output(cpu)?;
-        let mapping = Mapping::new(&fd, page + size, 0, true)?;
+        let mapping = Arc::new(Mapping::new(&fd, page + size, 0, true)?);
         Ok(Self { fd, mapping, page, mask: size as u64 - 1, wrapped: (u64::MAX, Vec::new()) })
     }
 
@@ -45,6 +47,14 @@ impl PerfRing {
 
     fn word(&self, offset: usize) -> Option<&AtomicU64> {
         self.mapping.u64_at(offset)
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        Gauge {
+            produced: (Arc::clone(&self.mapping), DATA_HEAD),
+            consumed: (Arc::clone(&self.mapping), DATA_TAIL),
+            size: self.mask + 1,
+        }
     }
 
     /// How far it was read.

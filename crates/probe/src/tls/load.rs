@@ -7,6 +7,7 @@ use super::{Capture, Options, Probe};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};
+use crate::intake::Intake;
 use crate::mapping::page_size;
 use crate::memory;
 use crate::priority::{self, Rank};
@@ -87,8 +88,14 @@ impl Capture {
             perf_buffers(&object, cpus, options.ring_bytes)?
         };
         let shared = Arc::new(Shared::new(&object, features.ring_buffer)?);
-        let queue = Arc::new(Queue::new(options.queue_bytes).map_err(Error::Wait)?);
-        let reader = Reader::start(rings, Arc::clone(&shared), Arc::clone(&queue))?;
+        let queue = Queue::new(options.queue_bytes).map_err(Error::Wait)?;
+        let fds: Vec<OwnedFd> = rings
+            .fds()
+            .map(|fd| fd.try_clone_to_owned())
+            .collect::<io::Result<_>>()
+            .map_err(Error::Wait)?;
+        let intake = Arc::new(Intake::new(rings, queue));
+        let reader = Reader::start(fds, Arc::clone(&shared), Arc::clone(&intake))?;
         priority::take(Rank::Calm);
         let connections = object
             .maps()
@@ -103,8 +110,7 @@ impl Capture {
             exit_probes: Vec::new(),
             object,
             reader,
-            queue,
-            rank: Rank::Calm,
+            intake,
             shared,
             decoder: Decoder::new(Clock::new()),
             connections,

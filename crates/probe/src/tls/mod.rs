@@ -15,8 +15,7 @@ mod tally;
 use crate::clock;
 use crate::error::Error;
 use crate::features::{Features, Without};
-use crate::priority::{self, Rank};
-use crate::queue::Queue;
+use crate::intake::Intake;
 use decode::Decoder;
 use event::{Event, Library, Timestamp};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object};
@@ -62,8 +61,8 @@ pub struct Layout {
     pub descriptor: Option<u32>,
 }
 
-/// [`Capture::drain`] returns after so many blocks of the queue.
-const BLOCKS: usize = 8;
+/// [`Capture::drain`] returns after so many turns.
+const TURNS: usize = 4;
 
 /// What [`Capture::drain`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +85,7 @@ pub struct Capture {
     exit_probes: Vec<Probe>,
     object: Object,
     reader: Reader,
-    queue: Arc<Queue>,
-    rank: Rank,
+    intake: Arc<Intake>,
     shared: Arc<Shared>,
     decoder: Decoder,
     connections: MapHandle,
@@ -119,30 +117,23 @@ impl Capture {
 
     /// Becomes readable when there is something to [`drain`](Self::drain).
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.queue.filled()
+        self.intake.queue().filled()
     }
 
-    /// Hands out what was read, in order, for a bounded time.
+    /// Hands out what was captured, in order, for a bounded time. To be called by the thread that
+    /// loaded the capture, which is given a share of the CPU that fits what there is to do.
     pub fn drain(&mut self, mut handle: impl FnMut(Event<'_>)) -> Drained {
-        let Self { queue, decoder, libraries, connections, rank, .. } = self;
-        let mut drained = Drained { records: 0, more: true };
-        for _ in 0..BLOCKS {
-            let Some((block, urgent)) = queue.pop() else {
-                drained.more = false;
-                break;
-            };
-            let wanted = if urgent { Rank::Urgent } else { Rank::Calm };
-            if *rank != wanted {
-                *rank = wanted;
-                priority::take(wanted);
+        let Self { intake, decoder, libraries, connections, .. } = self;
+        let mut records = 0;
+        for _ in 0..TURNS {
+            let handled =
+                intake.work(|sample| decoder.decode(sample, libraries, connections, &mut handle));
+            records += handled;
+            if handled == 0 {
+                return Drained { records, more: false };
             }
-            drained.records += block.len();
-            for sample in block.samples() {
-                decoder.decode(sample, libraries, connections, &mut handle);
-            }
-            queue.recycle(block);
         }
-        drained
+        Drained { records, more: true }
     }
 
     /// To be called when everything is drained: tells what is missing at the end of connections that
@@ -184,7 +175,7 @@ impl Capture {
 
     /// True if nothing will come any more after [`detach`](Self::detach).
     pub fn is_drained(&self) -> bool {
-        self.reader.has_stopped() && self.queue.is_empty()
+        self.reader.has_stopped() && self.intake.queue().is_empty()
     }
 
     fn map(&self, name: &'static str) -> Result<libbpf_rs::Map<'_>, Error> {

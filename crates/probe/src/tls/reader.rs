@@ -1,15 +1,13 @@
-//! The thread that empties the rings.
+//! The thread that sees to it that the rings do not overflow: see [`crate::intake`].
 //!
-//! It only copies, so that it keeps up with everything that fills them, and it runs before all other
-//! threads, because whatever comes while it waits for its turn may be lost. The work that takes
-//! time is done elsewhere.
+//! It runs before all other threads, because whatever comes while it waits for its turn may be lost,
+//! and never does more than copy.
 
 use super::shared::Shared;
 use crate::error::Error;
+use crate::intake::{Intake, Next};
 use crate::priority::{self, Rank};
-use crate::queue::{self, Block, Queue};
-use crate::record;
-use crate::ring::Rings;
+use crate::queue;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -31,16 +29,15 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Starts to move samples from `rings` to `queue`.
+    /// Starts to look after `intake`; `rings` become readable when the kernel side wants attention.
     pub(super) fn start(
-        rings: Rings,
+        rings: Vec<OwnedFd>,
         shared: Arc<Shared>,
-        queue: Arc<Queue>,
+        intake: Arc<Intake>,
     ) -> Result<Self, Error> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| Error::Wait(error.into()))?;
-        let epoll = epoll(&rings, &queue, &stop).map_err(|error| Error::Wait(error.into()))?;
-        let mut work =
-            Work { rings, shared, queue, epoll, block: Block::default(), stopping: false };
+        let epoll = epoll(&rings, &intake, &stop).map_err(|error| Error::Wait(error.into()))?;
+        let mut work = Work { _rings: rings, shared, intake, epoll, stopping: false };
         let thread = std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || work.run())
@@ -76,24 +73,24 @@ impl Drop for Reader {
 const RING: u64 = 0;
 const STOP: u64 = 1;
 
-fn epoll(rings: &Rings, queue: &Queue, stop: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+fn epoll(rings: &[OwnedFd], intake: &Intake, stop: &OwnedFd) -> rustix::io::Result<OwnedFd> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let add = |fd, what, flags| epoll::add(&epoll, fd, epoll::EventData::new_u64(what), flags);
-    for fd in rings.fds() {
+    for fd in rings {
         // The rings are readable most of the time; only a wake-up by the kernel side counts.
-        add(fd, RING, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        add(fd.as_fd(), RING, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
     }
-    add(queue.emptied(), RING, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+    add(intake.queue().emptied(), RING, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
     add(stop.as_fd(), STOP, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
     Ok(epoll)
 }
 
 struct Work {
-    rings: Rings,
+    /// Kept open as long as they are waited for.
+    _rings: Vec<OwnedFd>,
     shared: Arc<Shared>,
-    queue: Arc<Queue>,
+    intake: Arc<Intake>,
     epoll: OwnedFd,
-    block: Block,
     stopping: bool,
 }
 
@@ -101,44 +98,28 @@ impl Work {
     fn run(&mut self) {
         priority::take(Rank::Reader);
         loop {
-            let (moved, room) = self.pass();
-            if !room {
+            let next = if self.stopping { self.empty() } else { self.intake.supervise() };
+            match next {
                 // Until the queue has room; stopping or not.
-                self.wait(None);
-            } else if moved > 0 {
-                if !self.stopping {
-                    self.wait(Some(NAP));
+                Next::WaitForRoom => self.wait(None),
+                Next::Nap => self.wait(Some(NAP)),
+                Next::Sleep if self.stopping => return,
+                Next::Sleep => {
+                    if self.prepare_sleep() {
+                        self.wait(Some(DOZE));
+                        self.shared.set_asleep(0);
+                    }
                 }
-            } else if self.stopping {
-                return;
-            } else if self.prepare_sleep() {
-                self.wait(Some(DOZE));
-                self.shared.set_asleep(0);
             }
         }
     }
 
-    /// Moves what is there. Returns how many samples it moved and whether the queue took them.
-    fn pass(&mut self) -> (usize, bool) {
-        /// Bytes to read before looking whether the block is full.
-        const STEP: usize = 256 << 10;
-        let mut moved = 0;
-        loop {
-            let Self { rings, block, .. } = self;
-            let step = rings.drain(STEP, record::time, |sample| block.push(record::used(sample)));
-            moved += step;
-            if !self.block.is_empty() && (self.block.is_full() || step == 0) {
-                match self.queue.push(std::mem::take(&mut self.block)) {
-                    Ok(spare) => self.block = spare,
-                    Err(block) => {
-                        self.block = block;
-                        return (moved, false);
-                    }
-                }
-            }
-            if step == 0 {
-                return (moved, true);
-            }
+    /// Moves what is left when no more comes.
+    fn empty(&self) -> Next {
+        match (self.intake.copy(), self.intake.is_empty()) {
+            (false, _) => Next::WaitForRoom,
+            (true, true) => Next::Sleep,
+            (true, false) => Next::Nap,
         }
     }
 
@@ -148,7 +129,7 @@ impl Work {
         self.shared.set_asleep(1);
         // Pairs with the barrier between a program's reservation and its look at the flag.
         fence(Ordering::SeqCst);
-        if self.rings.is_empty() {
+        if self.intake.is_empty() {
             return true;
         }
         self.shared.set_asleep(0);

@@ -2,79 +2,30 @@
 
 use crate::invisible::is_invisible;
 
-/// For each byte that needs an escape: the letter after `\`, which is `u` for `\u00XX`.
-static ESCAPE: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        table[control] = b'u';
-        control += 1;
-    }
-    table[0x08] = b'b';
-    table[b'\t' as usize] = b't';
-    table[b'\n' as usize] = b'n';
-    table[0x0c] = b'f';
-    table[b'\r' as usize] = b'r';
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table
-};
-
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// How many bytes are tested for escapes at once: a vector register on every machine.
-const BLOCK: usize = 16;
+/// Text is escaped in pieces of about this many bytes: for each, room for the worst case is made.
+const PIECE: usize = 8 << 10;
 
-/// Appends `text` with what JSON wants escaped, without the surrounding quotes.
-pub(super) fn escape(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    // Everything before this is written. Runs without an escape are copied in one go.
-    let mut written = 0;
-    let mut start = 0;
-    for block in blocks {
-        let mut marks = escape_marks(block);
-        while marks != 0 {
-            let in_block = marks.trailing_zeros() as usize / 8;
-            marks &= !(0xff << (8 * in_block));
-            escape_byte(bytes, &mut written, start + in_block, out);
-        }
-        start += BLOCK;
+/// Appends `text` with what JSON wants escaped, without the surrounding quotes. `out` must not be
+/// empty.
+pub(super) fn escape(mut text: &str, out: &mut Vec<u8>) {
+    while text.len() > PIECE {
+        let (piece, rest) = text.split_at(text.floor_char_boundary(PIECE));
+        escape_piece(piece, out);
+        text = rest;
     }
-    for (in_rest, &byte) in rest.iter().enumerate() {
-        if needs_escape(byte) {
-            escape_byte(bytes, &mut written, start + in_rest, out);
-        }
-    }
-    out.extend_from_slice(&bytes[written..]);
+    escape_piece(text, out);
 }
 
-/// A byte of ones, in memory order from the lowest, for each byte of the block that needs an
-/// escape. The loop is one that compilers make vector code of.
-#[inline]
-fn escape_marks(block: &[u8; BLOCK]) -> u128 {
-    let mut marks = [0; BLOCK];
-    for (mark, &byte) in marks.iter_mut().zip(block) {
-        *mark = if needs_escape(byte) { 0xff } else { 0 };
-    }
-    u128::from_le_bytes(marks)
-}
-
-/// Says the same as the table, but without a memory access.
-#[inline]
-fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
-/// Writes what is not written before `at`, and the byte there, which needs it, escaped.
-#[inline]
-fn escape_byte(bytes: &[u8], written: &mut usize, at: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(&bytes[*written..at]);
-    *written = at + 1;
-    match ESCAPE[usize::from(bytes[at])] {
-        b'u' => escape_unit(u16::from(bytes[at]), out),
-        letter => out.extend_from_slice(&[b'\\', letter]),
-    }
+/// The library puts quotes around what it writes: the first takes the place of what was there before,
+/// which is then put back.
+fn escape_piece(piece: &str, out: &mut Vec<u8>) {
+    let Some(before) = out.pop() else { return };
+    let at = out.len();
+    json_escape_simd::escape_into(piece, out);
+    out[at] = before;
+    out.pop();
 }
 
 /// Like [`escape`], and escapes what a terminal would act on or hide. The string that a JSON parser
@@ -121,12 +72,20 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_is_found_at_every_place_of_a_block() {
-        for at in 0..70 {
-            let mut text = "x".repeat(70);
+    fn an_escape_is_found_at_every_place() {
+        for at in (0..70).chain(PIECE - 2..PIECE + 2) {
+            let mut text = "x".repeat(PIECE + 70);
             text.replace_range(at..=at, "\n");
             let json = written(&text, escape);
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn pieces_end_between_characters() {
+        for shift in 0..4 {
+            let text = "x".repeat(shift) + &"日本語🎉".repeat(PIECE);
+            assert_eq!(serde_json::from_str::<String>(&written(&text, escape)).unwrap(), text);
         }
     }
 
@@ -136,13 +95,6 @@ mod tests {
             written("\u{9b}31m\u{7f}\u{202e}\u{e0041}\u{1b}", escape_for_terminal),
             r#""\u009b31m\u007f\u202e\udb40\udc41\u001b""#
         );
-    }
-
-    #[test]
-    fn the_table_knows_exactly_the_bytes_that_need_an_escape() {
-        for byte in 0..=255 {
-            assert_eq!(needs_escape(byte), ESCAPE[usize::from(byte)] != 0, "{byte}");
-        }
     }
 
     proptest! {
