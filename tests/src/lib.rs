@@ -23,6 +23,7 @@ pub mod process;
 pub mod rights;
 pub mod scratch;
 pub mod stream;
+pub mod suite;
 pub mod version;
 
 pub use capture::{Capture, Captured};
