@@ -18,6 +18,10 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "tls_no_btf_ringbuf.bpf.o",
         &["-DWITHOUT_BTF", "-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"],
     ),
+    ("src/keys/keys.bpf.c", "keys.bpf.o", &[]),
+    ("src/keys/keys.bpf.c", "keys_no_ringbuf.bpf.o", &["-DWITHOUT_RINGBUF"]),
+    ("src/keys/keys.bpf.c", "keys_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    ("src/keys/keys.bpf.c", "keys_no_btf_ringbuf.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_RINGBUF"]),
 ];
 
 fn main() {
@@ -29,7 +33,7 @@ fn main() {
         println!("cargo::rerun-if-changed={source}");
         if let Err(error) = compile(source, object, defines) {
             eprintln!(
-                "cannot compile {source}: {error}\nIs clang installed? script/bootstrap installs what the build needs."
+                "cannot compile {source}: {error:#}\nIs clang installed? script/bootstrap installs what the build needs."
             );
             process::exit(1);
         }

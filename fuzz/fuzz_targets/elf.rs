@@ -12,9 +12,12 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = target::carries_tls(bytes);
     let _ = target::libcrypto_layout(bytes);
     let _ = target::version_string(bytes);
+    let _ = target::keys(bytes);
     for placement in [Placement::Auto, Placement::Entry] {
         for avoid_uretprobe in [false, true] {
-            let _ = target::analyze_with(bytes, Options { placement, avoid_uretprobe });
+            // the search is the same wherever the probes go
+            let keys = avoid_uretprobe && placement == Placement::Auto;
+            let _ = target::analyze_with(bytes, Options { placement, avoid_uretprobe, keys });
         }
     }
 });

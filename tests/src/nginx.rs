@@ -36,6 +36,15 @@ impl Nginx {
 
     /// Starts it with so many workers and waits until all serve.
     pub fn with_workers(scratch: &Scratch, workers: usize) -> Self {
+        Self::launch(scratch, workers, "")
+    }
+
+    /// Starts it with one worker and TLS 1.3 too, which it does not offer by itself.
+    pub fn with_tls_1_3(scratch: &Scratch) -> Self {
+        Self::launch(scratch, 1, "ssl_protocols TLSv1.2 TLSv1.3;")
+    }
+
+    fn launch(scratch: &Scratch, workers: usize, protocols: &str) -> Self {
         let certificate = Certificate::new(scratch);
         let files = scratch.join("files");
         std::fs::create_dir(&files).unwrap();
@@ -64,6 +73,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} ssl http2;
         listen [::1]:{port} ssl http2;
+        {protocols}
         ssl_certificate {certificate};
         ssl_certificate_key {key};
         root {files};

@@ -1,6 +1,8 @@
 //! The TLS libraries of other suites and versions that `cargo xtask libs` provides, and how to run a
 //! program with them.
 
+use crate::scratch::Scratch;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,17 +15,20 @@ pub struct Version {
     names: [&'static str; 2],
     /// Whether it brings its own C library, and so the loader to start programs with.
     has_loader: bool,
+    /// A folder with copies of libcrypto and libssl that are used instead.
+    copies: Option<PathBuf>,
 }
 
 const DEBIAN: &str = "usr/lib/x86_64-linux-gnu";
 const OPENSSL_3: [&str; 2] = ["libcrypto.so.3", "libssl.so.3"];
 
 /// Name in the cache, folder of the libraries in it, their names, whether it has its own loader.
-const VERSIONS: [(&str, &str, [&str; 2], bool); 8] = [
+const VERSIONS: [(&str, &str, [&str; 2], bool); 9] = [
     ("openssl-1.1.0", "", ["libcrypto.so", "libssl.so"], false),
     ("bullseye-run", DEBIAN, ["libcrypto.so.1.1", "libssl.so.1.1"], false),
     ("trixie-run", DEBIAN, OPENSSL_3, true),
     ("sid-run", DEBIAN, OPENSSL_3, true),
+    ("openssl-3-O0", "", ["libcrypto.so", "libssl.so"], false),
     ("openssl-4.0", "", ["libcrypto.so", "libssl.so"], false),
     ("android-10", "usr/lib/x86_64-linux-gnu/android", ["libcrypto.so.0", "libssl.so.0"], false),
     ("android-13", "usr/lib/x86_64-linux-gnu/android", ["libcrypto.so.0", "libssl.so.0"], false),
@@ -37,6 +42,11 @@ impl Version {
             .iter()
             .find(|(known, ..)| *known == name)
             .unwrap_or_else(|| panic!("no version {name} in the table"));
+        let folder = Self::folder_of(name);
+        Self { folder, libraries, names, has_loader, copies: None }
+    }
+
+    fn folder_of(name: &str) -> PathBuf {
         // As `cargo xtask libs` decides it.
         let root = std::env::var_os("ECAPTURE_LIBS").map_or_else(
             || std::env::home_dir().unwrap_or_default().join(".cache/ecapture/libs"),
@@ -48,12 +58,41 @@ impl Version {
             "{} is not there: cargo xtask libs {name}",
             folder.display()
         );
-        Self { folder: folder.canonicalize().unwrap(), libraries, names, has_loader }
+        folder.canonicalize().unwrap()
+    }
+
+    /// The program of node, which has OpenSSL inside.
+    pub fn node() -> PathBuf {
+        Self::folder_of("node").join("package/bin/node")
+    }
+
+    /// What this host's programs use.
+    pub fn of_host() -> Self {
+        Self {
+            folder: "/".into(),
+            libraries: DEBIAN,
+            names: OPENSSL_3,
+            has_loader: false,
+            copies: None,
+        }
+    }
+
+    /// The same with files of its own: probes belong to files, so what is attached to these sees the
+    /// programs that this version runs, and no others of this host.
+    #[must_use]
+    pub fn copied(self, scratch: &Scratch) -> Self {
+        let copies = scratch.join("copied-libraries");
+        fs::create_dir(&copies).unwrap();
+        for name in self.names {
+            fs::copy(self.folder().join(name), copies.join(name)).unwrap();
+        }
+        Self { copies: Some(copies), ..self }
     }
 
     /// The paths of libcrypto and libssl.
     pub fn libraries(&self) -> [PathBuf; 2] {
-        self.names.map(|name| self.folder().join(name))
+        let folder = self.copies.clone().unwrap_or_else(|| self.folder());
+        self.names.map(|name| folder.join(name))
     }
 
     fn folder(&self) -> PathBuf {
@@ -63,15 +102,18 @@ impl Version {
     /// A command that runs `program` with this version's libraries.
     pub fn command(&self, program: &Path) -> Command {
         let folder = self.folder();
-        if self.has_loader {
+        let search = std::env::join_paths(self.copies.iter().chain([&folder])).unwrap();
+        let mut command = if self.has_loader {
             let mut command = Command::new(folder.join("ld-linux-x86-64.so.2"));
-            command.arg("--library-path").arg(folder).arg(program);
+            command.arg("--library-path").arg(search).arg(program);
             command
         } else {
             let mut command = Command::new(program);
-            command.env("LD_LIBRARY_PATH", folder);
+            command.env("LD_LIBRARY_PATH", search);
             command
-        }
+        };
+        command.env_remove("SSLKEYLOGFILE");
+        command
     }
 
     /// Its own `openssl`.

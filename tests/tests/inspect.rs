@@ -21,7 +21,7 @@ fn a_library_is_inspected_without_rights() {
     };
     let found = run(inspect.arg("inspect").arg(libssl())).success();
     let text = String::from_utf8(found.stdout).unwrap();
-    for word in ["OpenSSL", "SSL_read", "SSL_write", libssl().to_str().unwrap()] {
+    for word in ["OpenSSL", "SSL_read", "SSL_write", "CLIENT_RANDOM", libssl().to_str().unwrap()] {
         assert!(text.contains(word), "no {word} in\n{text}");
     }
 }
@@ -34,6 +34,9 @@ fn a_library_is_inspected_as_json() {
     for word in ["SSL_read_ex", "SSL_write_ex", "build_id", "placement"] {
         assert!(text.contains(word), "no {word} in {text}");
     }
+    // Where the keys pass, and why that is believed.
+    assert!(value["keys"]["probes"][0]["entry"]["file_offset"].is_u64(), "{text}");
+    assert!(value["keys"]["evidence"].as_array().is_some_and(|steps| steps.len() > 1), "{text}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod filters;
 mod gnutls;
 mod harm;
 mod inspect;
+mod keylog;
 mod load;
 mod machinery;
 mod nspr;

@@ -211,6 +211,9 @@ pub(crate) struct LibraryArgs {
     /// With -m pcap: keep only so many files, the newest.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true)]
     pub(crate) pcap_keep: Option<NonZeroU64>,
+    /// Also write the HTTP exchanges to this file as HAR 1.2.
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) har: Option<PathBuf>,
     /// Show the bytes as the library returned them, without looking for HTTP.
     #[arg(long)]
     pub(crate) no_parse: bool,

@@ -96,6 +96,8 @@ pub struct TlsConfig {
     pub files: Vec<PathBuf>,
     /// Parse protocols; otherwise every record is a chunk of bytes as the library returned it.
     pub parse: bool,
+    /// Write HTTP exchanges to this file as HAR too.
+    pub har: Option<PathBuf>,
     /// How probe sites are chosen.
     pub placement: Placement,
     /// Write plaintext.

@@ -15,6 +15,7 @@ EXAMPLES:
   ecapture tls --format json --output events.json --duration 10s
   ecapture tls --libssl /opt/app/lib/libssl.so.3 --libssl /usr/bin/node
   ecapture tls --no-parse --format json --strict --summary balance.json
+  ecapture tls --har exchanges.har --output /dev/null
   ecapture tls -m keylog -k keys.log
   ecapture tls -m pcap -w all.pcapng -i eth0 tcp port 443
   ecapture tls -m pcap -w - --pid 1234 | wireshark -k -i -

@@ -1,8 +1,10 @@
 //! From a file that carries TLS to what is probed in it.
 
+use crate::keys;
 use anyhow::{Context as _, bail};
 use discover::Candidate;
 use event::Library;
+use probe::keys::KeyFunction;
 use probe::tls::{Exit, Function, Layout, Operation, ResultStyle};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,16 +20,28 @@ pub(crate) struct Planned {
     pub(crate) analysis: Analysis,
     pub(crate) bio: Option<target::BioLayout>,
     pub(crate) version: Option<String>,
+    /// The probes for secrets, or why there are none.
+    pub(crate) keys: Result<Vec<KeyFunction>, String>,
+}
+
+/// What is to be found out about a library.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) interface: Interface,
+    pub(crate) placement: Placement,
+    pub(crate) text: bool,
+    pub(crate) keys: bool,
+    /// What the user says that the library is.
+    pub(crate) version: Option<String>,
 }
 
 /// As [`plan`]; a file in which nothing can be probed is an error.
 pub(crate) fn plan_to_attach(
     candidate: Candidate,
-    interface: Interface,
-    placement: Placement,
+    wanted: &Wanted,
 ) -> anyhow::Result<Box<Planned>> {
-    let planned = plan(candidate, interface, placement)?;
-    if planned.functions.is_empty() {
+    let planned = plan(candidate, wanted)?;
+    if wanted.text && planned.functions.is_empty() {
         bail!(
             "{}: none of its functions can be probed: {}",
             planned.library.path,
@@ -38,15 +52,19 @@ pub(crate) fn plan_to_attach(
 }
 
 /// Analyses `candidate`, and the libcrypto it works with.
-pub(crate) fn plan(
-    candidate: Candidate,
-    interface: Interface,
-    placement: Placement,
-) -> anyhow::Result<Planned> {
+pub(crate) fn plan(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<Planned> {
     let path = candidate.path.display().to_string();
     let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
-    let options = target::Options { placement, avoid_uretprobe: doctor::return_probes_can_kill() };
-    let analysis = interface.analyze(&bytes, options).with_context(|| path.clone())?;
+    let interface = wanted.interface;
+    let options = target::Options {
+        placement: wanted.placement,
+        avoid_uretprobe: doctor::return_probes_can_kill(),
+        keys: wanted.keys,
+    };
+    let mut analysis = interface.analyze(&bytes, options).with_context(|| path.clone())?;
+    if let (true, Some(version)) = (wanted.keys, &wanted.version) {
+        keys::check_version(&mut analysis, &bytes, version, &path);
+    }
     let mut version = analysis.version.clone();
     let mut bio = analysis.bio_layout.clone();
     drop(bytes);
@@ -72,6 +90,7 @@ pub(crate) fn plan(
         functions: analysis.functions.iter().map(|plan| function(plan, object)).collect(),
         file: candidate.file,
         layout,
+        keys: keys::functions(&analysis, options.avoid_uretprobe),
         analysis,
         bio,
         version,

@@ -1,6 +1,6 @@
 //! `ecapture doctor`: can capture work here, and if not, what to do.
 
-use crate::analysis;
+use crate::analysis::{self, Wanted};
 use ::doctor::Library;
 use anyhow::Context as _;
 use discover::{Candidate, Finder, Scope};
@@ -27,7 +27,14 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 fn library(candidate: Candidate) -> Library {
     let path = candidate.path.clone();
     let pids = candidate.pids.clone();
-    let description = match analysis::plan(candidate, target::Interface::OpenSsl, Placement::Auto) {
+    let wanted = Wanted {
+        interface: target::Interface::OpenSsl,
+        placement: Placement::Auto,
+        text: true,
+        keys: false,
+        version: None,
+    };
+    let description = match analysis::plan(candidate, &wanted) {
         Ok(planned) => planned
             .version
             .unwrap_or_else(|| format!("{:?}, version unknown", planned.analysis.family)),

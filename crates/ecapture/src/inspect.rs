@@ -1,6 +1,6 @@
 //! `ecapture inspect`: which TLS libraries a file or a process has, what would be probed, and why.
 
-use crate::analysis::{self, Planned};
+use crate::analysis::{self, Planned, Wanted};
 use crate::log;
 use anyhow::{Context as _, bail};
 use cli::{Format, InspectConfig, InspectTarget};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
-use target::{Exit, Family, Interface, Object, Placement};
+use target::{Exit, Family, Interface, KeySource, Object, Placement};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -26,7 +26,14 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let mut found = 0;
     let mut text = String::new();
     for (candidate, interface) in candidates {
-        match analysis::plan(candidate, interface, Placement::Auto) {
+        let wanted = Wanted {
+            interface,
+            placement: Placement::Auto,
+            text: true,
+            keys: true,
+            version: None,
+        };
+        match analysis::plan(candidate, &wanted) {
             Ok(planned) => {
                 found += 1;
                 match config.format {
@@ -133,6 +140,11 @@ fn describe(planned: &Planned, out: &mut String) -> std::fmt::Result {
         writeln!(out, "      why     {}", function.why)?;
     }
     describe_layout(planned, out)?;
+    match (&analysis.keys, &planned.keys) {
+        (Some(plan), Ok(_)) => describe_keys(plan, out)?,
+        (_, Err(reason)) => writeln!(out, "  keys      none: {reason}")?,
+        (None, Ok(_)) => {}
+    }
     for note in &analysis.notes {
         writeln!(out, "  note      {note}")?;
     }
@@ -172,6 +184,49 @@ fn describe_layout(planned: &Planned, out: &mut String) -> std::fmt::Result {
         None => writeln!(out, "            BIO: not derived; addresses come from the traffic")?,
     }
     Ok(())
+}
+
+fn describe_keys(plan: &target::KeyPlan, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "  keys")?;
+    for probe in &plan.probes {
+        let entry = &probe.entry;
+        writeln!(out, "    {}", probe.name)?;
+        writeln!(
+            out,
+            "      entry   {:#x} `{}`{}",
+            entry.vaddr,
+            entry.instruction,
+            stepping(entry)
+        )?;
+        match &probe.source {
+            KeySource::Logged { label, client_random, secret, secret_len } => writeln!(
+                out,
+                "      reads   label at argument {label}, client random at {}, secret at argument \
+                 {secret}, its length in argument {secret_len}",
+                path(client_random)
+            )?,
+            KeySource::MasterKey { client_random, length, key, version } => writeln!(
+                out,
+                "      reads   after its return: client random at {}, master key at {}, its \
+                 length ({} bytes) at {}, version at {}",
+                path(client_random),
+                path(key),
+                length.1,
+                path(&length.0),
+                path(version)
+            )?,
+        }
+    }
+    for evidence in &plan.evidence {
+        writeln!(out, "      why     {evidence}")?;
+    }
+    Ok(())
+}
+
+/// As `argument 0 +0x90 -> +0xb0`.
+fn path(address: &target::Address) -> String {
+    let steps: Vec<String> = address.steps.iter().map(|step| format!("+{step:#x}")).collect();
+    format!("argument {} {}", address.argument, steps.join(" -> ")).trim_end().to_owned()
 }
 
 fn stepping(site: &target::Site) -> &'static str {

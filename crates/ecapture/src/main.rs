@@ -6,6 +6,7 @@ mod capture;
 mod child;
 mod doctor;
 mod inspect;
+mod keys;
 mod log;
 
 use cli::Command;

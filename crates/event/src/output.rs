@@ -147,6 +147,8 @@ pub struct HttpMessage<'a> {
     pub coding: BodyCoding,
     /// Length in bytes of the body as transferred, before content codings were removed.
     pub encoded_len: u64,
+    /// When its last byte crossed the library's border; of a head whose body follows, the head's.
+    pub ended: Timestamp,
     /// Whether all of the message is here.
     pub completeness: Completeness,
 }

@@ -207,7 +207,8 @@ impl Message {
                     bytes
                 };
                 with_head(ctx, head, |ctx, head| {
-                    show_whole(ctx, &self.meta, head, &self.codings, joined, trailers, cut)
+                    let codings = &self.codings;
+                    show_whole(ctx, &self.meta, mark.ts, head, codings, joined, trailers, cut)
                 })
             }
             Body::Follows(_) => Shown::TooLarge,
@@ -238,7 +239,8 @@ impl Message {
         codings: Codings,
         body: &[u8],
     ) -> Option<Meta> {
-        if show_whole(ctx, &meta, head, &codings, body, &[], None) == Shown::Yes {
+        let ended = meta.mark.ts;
+        if show_whole(ctx, &meta, ended, head, &codings, body, &[], None) == Shown::Yes {
             ctx.shared.shown.bodies += body.len() as u64;
             return Some(meta);
         }
@@ -271,9 +273,11 @@ fn expansion(ctx: &Context<'_>) -> Expansion {
     Expansion { free: ctx.options.body_limit as u64, ratio: ctx.options.expansion_limit }
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is a field of the record")]
 fn show_whole(
     ctx: &mut Context<'_>,
     meta: &Meta,
+    ended: Timestamp,
     head: &Head<'_>,
     codings: &Codings,
     body: &[u8],
@@ -284,7 +288,7 @@ fn show_whole(
     let encoded_len = body.len() as u64;
     if codings.is_empty() || body.is_empty() {
         let coding = BodyCoding::Identity;
-        show(ctx, meta, head, trailers, body, coding, encoded_len, completeness);
+        show(ctx, meta, ended, head, trailers, body, coding, encoded_len, completeness);
         return Shown::Yes;
     }
     let mut decoded = std::mem::take(&mut ctx.shared.decoded);
@@ -295,7 +299,7 @@ fn show_whole(
             Ok(()) => (&*decoded, BodyCoding::Decoded(names)),
             Err(why) => (body, BodyCoding::Encoded(names, why)),
         };
-        show(ctx, meta, head, trailers, body, coding, encoded_len, completeness);
+        show(ctx, meta, ended, head, trailers, body, coding, encoded_len, completeness);
     }
     decoded.clear();
     ctx.shared.decoded = decoded;
@@ -332,13 +336,15 @@ fn decode(
 }
 
 fn show_head(ctx: &mut Context<'_>, meta: &Meta, head: &Head<'_>, coding: BodyCoding) {
-    show(ctx, meta, head, &[], &[], coding, 0, Completeness::BodyFollows);
+    let ended = meta.mark.ts;
+    show(ctx, meta, ended, head, &[], &[], coding, 0, Completeness::BodyFollows);
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is a field of the record")]
 fn show(
     ctx: &mut Context<'_>,
     meta: &Meta,
+    ended: Timestamp,
     head: &Head<'_>,
     trailers: &[Field<'_>],
     body: &[u8],
@@ -372,6 +378,7 @@ fn show(
         body,
         coding,
         encoded_len,
+        ended,
         completeness,
     };
     ctx.record(meta.mark, meta.dir, Content::Http(message));

@@ -44,6 +44,16 @@ pub enum Error {
         /// What libbpf said.
         source: libbpf_rs::Error,
     },
+    /// A plan that the programs cannot follow.
+    #[error("no keys of {path}: {function} is not what the programs can read: {what}")]
+    KeyPlan {
+        /// The file.
+        path: String,
+        /// The function.
+        function: String,
+        /// What does not fit.
+        what: String,
+    },
     /// A map could not be read or written.
     #[error("cannot update the BPF map {map}: {source}")]
     Map {

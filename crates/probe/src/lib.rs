@@ -3,12 +3,15 @@
 //! All code that talks to the kernel through raw memory is in this crate. Each family of programs is
 //! a folder with its `.bpf.c`; `include/` holds what the programs and user space share.
 
+mod attach;
 pub mod clock;
 mod error;
 pub mod features;
 mod intake;
+pub mod keys;
 mod mapping;
 mod memory;
+mod object;
 mod perf_event;
 mod pi_mutex;
 pub mod priority;

@@ -119,6 +119,7 @@ fn message<'a>(start: Start<'a>, headers: &'a [Field<'a>], body: &'a [u8]) -> Co
         body,
         coding: BodyCoding::Identity,
         encoded_len: body.len() as u64,
+        ended: Timestamp(0),
         completeness: Completeness::Whole,
     })
 }

@@ -3,20 +3,29 @@
 //! * [`Encoder`]: one record in, its bytes out. [`TextEncoder`] is for people, [`JsonEncoder`] for
 //!   programs; `docs/events.md` describes the latter's lines.
 //! * [`Output`]: an encoder, a buffer and a destination. It knows when nobody reads any more.
+//! * [`Har`]: HTTP exchanges for the network panels of browsers.
+//! * [`KeyLog`]: TLS secrets to a key log that Wireshark reads.
+//! * [`Pcapng`]: packets and the keys to them, into one file or several.
 //! * [`create_private`]: how every file that may hold captured secrets is made.
 //!
 //! What a record means is `flow`'s business; what the user asked for is `cli`'s.
 
+mod har;
 mod invisible;
 mod json;
+mod keylog;
 mod kind;
 mod output;
+mod pcapng;
 mod private_file;
 mod text;
 mod time;
 
+pub use har::{Har, HarError, HarStats};
 pub use json::{JsonEncoder, JsonOptions};
+pub use keylog::{KeyLog, KeyLogStats, Logged};
 pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
+pub use pcapng::{Interface, InterfaceCounts, Pcapng, PcapngError, PcapngStats, Rotation, Section};
 pub use private_file::{PrivateFileError, create_private};
 pub use text::{TextEncoder, TextOptions};
 

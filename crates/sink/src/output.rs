@@ -34,6 +34,31 @@ impl Destination for File {
     }
 }
 
+/// Writes `bytes` to the last one, waiting where that takes waiting; adds to `written` what got
+/// there, also if there is an error.
+pub(crate) fn write_fully(
+    destination: &mut dyn Destination,
+    bytes: &[u8],
+    written: &mut u64,
+) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match destination.write(rest) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                *written += count as u64;
+                rest = &rest[count..];
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock => destination.wait_writable()?,
+                _ => return Err(error),
+            },
+        }
+    }
+    destination.flush()
+}
+
 /// Whether anybody still takes the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputState {
@@ -132,7 +157,7 @@ impl Output {
         if self.state != OutputState::Open || self.buffer.is_empty() {
             return Ok(self.state);
         }
-        let outcome = self.write_out();
+        let outcome = write_fully(&mut *self.destination, &self.buffer, &mut self.stats.bytes);
         let records = std::mem::take(&mut self.buffered);
         self.buffer.clear();
         self.buffer.shrink_to(KEEP_CAPACITY);
@@ -153,25 +178,6 @@ impl Output {
                 Err(OutputError { name: self.name.clone(), written, source })
             }
         }
-    }
-
-    fn write_out(&mut self) -> io::Result<()> {
-        let mut rest = self.buffer.as_slice();
-        while !rest.is_empty() {
-            match self.destination.write(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.stats.bytes += written as u64;
-                    rest = &rest[written..];
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock => self.destination.wait_writable()?,
-                    _ => return Err(error),
-                },
-            }
-        }
-        self.destination.flush()
     }
 
     /// Whether anybody still takes the records.

@@ -36,6 +36,12 @@ pub enum PrivateFileError {
         /// How many.
         links: u64,
     },
+    /// It is there already and is a device, a socket or a folder.
+    #[error("{path}: is neither a regular file nor a FIFO; for standard output say -")]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("{path}: cannot be created: {source}")]
     System {
@@ -51,28 +57,68 @@ pub enum PrivateFileError {
 /// Never follows a symbolic link in the last part of the path. A regular file that exists must
 /// belong to the caller and have one name; it becomes 0600. Devices and FIFOs are used as they are.
 pub fn create_private(path: &Path) -> Result<File, PrivateFileError> {
-    let owned = || path.to_path_buf();
-    let system = |errno: Errno| match errno {
-        Errno::LOOP => PrivateFileError::Symlink { path: owned() },
-        errno => PrivateFileError::System { path: owned(), source: errno.into() },
-    };
     // Not O_TRUNC: what is there is looked at first.
+    let (file, kind) = open_private(path, OFlags::empty())?;
+    if kind == FileType::RegularFile {
+        ftruncate(&file, 0).map_err(|errno| refusal(path, errno))?;
+    }
+    Ok(file)
+}
+
+/// Creates `path` with mode 0600 or, if it is there, opens it to append to it, by the same rules; but
+/// takes only regular files and FIFOs. Also opens what a regular file holds already.
+pub(crate) fn append_private(path: &Path) -> Result<(File, Option<File>), PrivateFileError> {
+    let not_a_file = || PrivateFileError::NotAFile { path: path.to_path_buf() };
+    let (file, kind) = open_private(path, OFlags::APPEND).map_err(|error| match error {
+        PrivateFileError::System { source, .. }
+            if matches!(Errno::from_io_error(&source), Some(Errno::ISDIR | Errno::NXIO)) =>
+        {
+            not_a_file()
+        }
+        other => other,
+    })?;
+    match kind {
+        FileType::Fifo => Ok((file, None)),
+        FileType::RegularFile => {
+            let system = |errno| refusal(path, errno);
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let old = open(path, flags, Mode::empty()).map_err(system)?;
+            let (one, other) = (fstat(&file).map_err(system)?, fstat(&old).map_err(system)?);
+            // Another file has been put in its place: then what was there is not known.
+            let same = (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino);
+            Ok((file, same.then(|| File::from(old))))
+        }
+        _ => Err(not_a_file()),
+    }
+}
+
+fn open_private(path: &Path, mode: OFlags) -> Result<(File, FileType), PrivateFileError> {
+    let system = |errno| refusal(path, errno);
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let fd = open(path, flags, Mode::RUSR | Mode::WUSR).map_err(system)?;
+    let fd = open(path, flags | mode, Mode::RUSR | Mode::WUSR).map_err(system)?;
     let stat = fstat(&fd).map_err(system)?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind == FileType::RegularFile {
+        let path = || path.to_path_buf();
         if stat.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(PrivateFileError::ForeignOwner { path: owned(), owner: stat.st_uid });
+            return Err(PrivateFileError::ForeignOwner { path: path(), owner: stat.st_uid });
         }
         if stat.st_nlink > 1 {
             let links = stat.st_nlink as u64;
-            return Err(PrivateFileError::HardLinked { path: owned(), links });
+            return Err(PrivateFileError::HardLinked { path: path(), links });
         }
         fchmod(&fd, Mode::RUSR | Mode::WUSR).map_err(system)?;
-        ftruncate(&fd, 0).map_err(system)?;
     }
-    Ok(File::from(fd))
+    Ok((File::from(fd), kind))
+}
+
+fn refusal(path: &Path, errno: Errno) -> PrivateFileError {
+    let path = path.to_path_buf();
+    match errno {
+        Errno::LOOP => PrivateFileError::Symlink { path },
+        errno => PrivateFileError::System { path, source: errno.into() },
+    }
 }
 
 #[cfg(test)]

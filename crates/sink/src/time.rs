@@ -33,6 +33,12 @@ impl Clock {
     }
 }
 
+/// The second of `ts` as digits alone, for the names of files: `20261122000508`.
+pub(crate) fn compact(ts: Timestamp) -> String {
+    let prefix = second_prefix(ts.0 / NANOS_PER_SECOND);
+    prefix.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect()
+}
+
 /// The date and time of a second since the epoch. A [`Timestamp`] ends in the year 2554, so the
 /// year always has four digits.
 fn second_prefix(second: u64) -> [u8; PREFIX_LEN] {

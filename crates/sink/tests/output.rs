@@ -90,7 +90,7 @@ fn flush_holds_nothing_back() {
 #[test]
 fn a_big_record_does_not_wait_for_the_flush() {
     let (mut output, taken) = scripted(Vec::new());
-    let big = vec![b'x'; 1 << 20];
+    let big = vec![b'x'; 4 << 20];
     output.write(&record(&big)).unwrap();
     assert_eq!(taken.try_recv().unwrap(), big);
     assert_eq!(output.stats().records, 1);

@@ -5,6 +5,7 @@ use crate::api::OPENSSL;
 use crate::elf::Machine;
 use crate::family::{Family, family, tell_tales, version_string};
 use crate::image::Image;
+use crate::keys::{self, KeyPlan};
 use crate::layout::{BioLayout, SSL_ACCESSORS, SslLayout, bio_layout, ssl_layout};
 use crate::gnutls::Transport;
 use crate::site::{FunctionPlan, Object, Options, Placement, Planner};
@@ -36,6 +37,10 @@ pub struct Analysis {
     pub transport: Option<Transport>,
     /// Where each function's object is.
     pub object: Object,
+    /// Where the secrets pass, if that was asked for and could be found.
+    pub keys: Option<KeyPlan>,
+    /// Why there are no keys, if they were asked for.
+    pub keys_refused: Option<String>,
     /// `DT_NEEDED`: file names of the libraries it is linked with.
     pub needed: Vec<String>,
     /// `DT_SONAME`.
@@ -58,6 +63,7 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         .chain(SSL_ACCESSORS)
         .chain(layout::BIO_ACCESSORS)
         .chain(tell_tales())
+        .chain(options.keys.then(keys::names).into_iter().flatten())
         .collect();
     let image = Image::new(bytes, &names)?;
     let carries = |name| !image.definitions(name).is_empty();
@@ -81,6 +87,7 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     } else {
         notes.push("accessors are decoded on x86-64 only: no layouts".to_owned());
     }
+    let (keys, keys_refused) = find_keys(&image, options);
     Ok(Analysis {
         machine: image.elf.machine,
         build_id: image.elf.build_id(),
@@ -91,6 +98,8 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         bio_layout: bio,
         transport: None,
         object: Object::Argument,
+        keys,
+        keys_refused,
         needed: image.dynamic.needed(&image.elf),
         soname: image.dynamic.soname(&image.elf),
         notes,
@@ -99,7 +108,13 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
 
 impl Analysis {
     /// What is the same for every interface.
-    pub(crate) fn new(image: &Image<'_>, family: Family, version: Option<String>) -> Self {
+    pub(crate) fn new(
+        image: &Image<'_>,
+        family: Family,
+        version: Option<String>,
+        options: Options,
+    ) -> Self {
+        let (keys, keys_refused) = find_keys(image, options);
         Self {
             machine: image.elf.machine,
             build_id: image.elf.build_id(),
@@ -110,9 +125,20 @@ impl Analysis {
             bio_layout: None,
             transport: None,
             object: Object::Argument,
+            keys,
+            keys_refused,
             needed: image.dynamic.needed(&image.elf),
             soname: image.dynamic.soname(&image.elf),
             notes: Vec::new(),
         }
+    }
+}
+
+/// The keys, if they are asked for, or why there are none.
+fn find_keys(image: &Image<'_>, options: Options) -> (Option<KeyPlan>, Option<String>) {
+    match options.keys.then(|| keys::keys_of(image)) {
+        Some(Ok(plan)) => (Some(plan), None),
+        Some(Err(reason)) => (None, Some(reason.to_string())),
+        None => (None, None),
     }
 }

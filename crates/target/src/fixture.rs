@@ -7,6 +7,7 @@ use iced_x86::code_asm::CodeAssembler;
 pub(crate) struct Fixture {
     pages: Vec<Vec<u8>>,
     symbols: Vec<(String, u64, u64)>,
+    relocations: Vec<(u64, u64)>,
 }
 
 /// The address of `__stack_chk_fail`.
@@ -15,7 +16,7 @@ const PAGE: u64 = 0x1000;
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self { pages: Vec::new(), symbols: Vec::new() }
+        Self { pages: Vec::new(), symbols: Vec::new(), relocations: Vec::new() }
             .function("__stack_chk_fail", |a| a.ud2().unwrap())
     }
 
@@ -54,6 +55,12 @@ impl Fixture {
         self
     }
 
+    /// A pointer at `slot` that the loader makes point at `target`.
+    pub(crate) fn relocation(mut self, slot: u64, target: u64) -> Self {
+        self.relocations.push((slot, target));
+        self
+    }
+
     /// Another name for the last function.
     pub(crate) fn alias(mut self, name: &str) -> Self {
         let (_, at, size) = self.symbols.last().unwrap().clone();
@@ -75,8 +82,23 @@ impl Fixture {
         }
         let symbols_at = self.next();
         let strings_at = symbols_at + symbols.len() as u64;
-        let dynamic_at = strings_at + strings.len() as u64;
-        let entries = [(6, symbols_at), (5, strings_at), (10, strings.len() as u64), (0u64, 0u64)];
+        let relocations: Vec<u8> = self
+            .relocations
+            .iter()
+            // R_X86_64_RELATIVE
+            .flat_map(|(slot, target)| [*slot, 8, *target])
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        let relocations_at = strings_at + strings.len() as u64;
+        let dynamic_at = relocations_at + relocations.len() as u64;
+        let entries = [
+            (6, symbols_at),
+            (5, strings_at),
+            (10, strings.len() as u64),
+            (7, relocations_at),
+            (8, relocations.len() as u64),
+            (0u64, 0u64),
+        ];
         let dynamic: Vec<u8> = entries
             .iter()
             .flat_map(|(tag, value)| [tag.to_le_bytes(), value.to_le_bytes()])
@@ -93,6 +115,7 @@ impl Fixture {
         file.resize(symbols_at as usize, 0);
         file.extend(symbols);
         file.extend(strings);
+        file.extend(relocations);
         file.extend(dynamic);
         file
     }

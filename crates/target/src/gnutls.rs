@@ -14,6 +14,7 @@ use crate::code::decode_one;
 use crate::elf::Machine;
 use crate::family::{Family, gnutls_version};
 use crate::image::Image;
+use crate::keys;
 use crate::layout::field;
 use crate::site::{Op, Options, Planner, ResultStyle};
 use iced_x86::{FlowControl, OpKind, Register};
@@ -58,14 +59,18 @@ pub struct Transport {
 
 /// Analyses a `GnuTLS`.
 pub(crate) fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
-    let names: Vec<&str> =
-        FUNCTIONS.iter().map(|function| function.name).chain(ACCESSORS).collect();
+    let names: Vec<&str> = FUNCTIONS
+        .iter()
+        .map(|function| function.name)
+        .chain(ACCESSORS)
+        .chain(options.keys.then(keys::names).into_iter().flatten())
+        .collect();
     let image = Image::new(bytes, &names)?;
     let carries = |name| !image.definitions(name).is_empty();
     if !carries("gnutls_record_recv") && !carries("gnutls_record_send") {
         return Err(Error::NoGnuTls);
     }
-    let mut analysis = Analysis::new(&image, Family::GnuTls, gnutls_version(&image.elf));
+    let mut analysis = Analysis::new(&image, Family::GnuTls, gnutls_version(&image.elf), options);
     (analysis.functions, analysis.notes) = Planner::new(&image, &INTERFACE, options).plan();
     if carries("gnutls_record_recv_packet") && !packets_are_known(&image) {
         analysis.functions.retain(|plan| plan.result != ResultStyle::Packet);

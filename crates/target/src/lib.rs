@@ -5,6 +5,7 @@
 //! - [`analyze`]: the probes for a file's TLS functions, and the offsets in its structs;
 //! - [`Interface`]: the same for OpenSSL's, `GnuTLS`'s or NSS's interface;
 //! - [`carries_tls`]: is a file worth analysing?
+//! - [`keys`], [`keys_for_version`]: where TLS secrets pass through registers;
 //! - [`libcrypto_layout`], [`version_string`]: what only the libcrypto beside a libssl knows.
 
 mod analysis;
@@ -32,7 +33,7 @@ pub use error::Error;
 pub use family::{Family, version_string};
 pub use gnutls::Transport;
 pub use interface::Interface;
-pub use keys::{Address, KeyPlan, KeyProbe, KeySource};
+pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use nss::NoMethods;
 pub use prefilter::carries_tls;

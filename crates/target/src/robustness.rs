@@ -1,7 +1,12 @@
 //! Hostile files: whatever the bytes, no panic, and an answer in bounded time.
 
 use crate::fixture::Fixture;
-use crate::{Options, Placement, analyze_with, carries_tls, libcrypto_layout, version_string};
+use crate::keys::LABELS;
+use crate::keys::tests::logging_library;
+use crate::{
+    Options, Placement, analyze_with, carries_tls, keys, keys_for_version, libcrypto_layout,
+    version_string,
+};
 use iced_x86::code_asm::{CodeAssembler, *};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -38,14 +43,25 @@ fn library() -> Vec<u8> {
         .elf()
 }
 
+/// Strings that make the search for keys look at code.
+fn labelled() -> Fixture {
+    let mut strings = LABELS.join("\0").into_bytes();
+    strings.push(0);
+    Fixture::new().bytes("strings", strings, 0)
+}
+
 fn analyse_everything(bytes: &[u8]) {
     let start = Instant::now();
     let _ = carries_tls(bytes);
     let _ = libcrypto_layout(bytes);
     let _ = version_string(bytes);
+    let _ = keys(bytes);
+    let _ = keys_for_version(bytes, "openssl 1.0.2u");
     for placement in [Placement::Auto, Placement::Entry] {
         for avoid_uretprobe in [false, true] {
-            let _ = analyze_with(bytes, Options { placement, avoid_uretprobe });
+            // The search is the same wherever the probes go.
+            let keys = avoid_uretprobe && placement == Placement::Auto;
+            let _ = analyze_with(bytes, Options { placement, avoid_uretprobe, keys });
         }
     }
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
@@ -63,12 +79,13 @@ proptest! {
     fn a_library_with_flipped_bytes_does_no_harm(
         flips in vec((any::<prop::sample::Index>(), any::<u8>()), 1..40),
     ) {
-        let mut bytes = library();
-        for (at, value) in flips {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
+        for mut bytes in [library(), logging_library().elf()] {
+            for (at, value) in &flips {
+                let at = at.index(bytes.len());
+                bytes[at] = *value;
+            }
+            analyse_everything(&bytes);
         }
-        analyse_everything(&bytes);
     }
 
     #[test]
@@ -77,7 +94,7 @@ proptest! {
         value in prop_oneof![any::<u64>(), 0u64..0x20_000, Just(u64::MAX)],
         end in any::<prop::sample::Index>(),
     ) {
-        let mut bytes = library();
+        for mut bytes in [library(), logging_library().elf()] {
         // Program headers, or the dynamic entries and symbols at the end of the file.
         let tables = bytes.len() - 40 * 8;
         for base in [64, tables] {
@@ -87,6 +104,23 @@ proptest! {
         analyse_everything(&bytes);
         bytes.truncate(end.index(bytes.len()));
         analyse_everything(&bytes);
+        }
+    }
+}
+
+/// The same with AArch64 code: whatever the words, each has a meaning.
+#[test]
+fn words_made_to_be_dear_are_given_up_in_time() {
+    let mut bytes = logging_library().elf();
+    bytes[18] = 183;
+    for word in [0x5400_0040u32, 0x1400_0001, 0x9000_0001, 0xd61f_0000, 0xf940_0421, 0x9280_0001] {
+        let mut hostile = bytes.clone();
+        for at in (0x1000..0x2000).chain(0x3000..hostile.len() & !3).step_by(4) {
+            if at + 400 < hostile.len() {
+                hostile[at..at + 4].copy_from_slice(&word.to_le_bytes());
+            }
+        }
+        analyse_everything(&hostile);
     }
 }
 
@@ -100,7 +134,13 @@ fn functions_made_to_be_dear_are_given_up_in_time() {
         let code: Vec<u8> = body.iter().copied().cycle().take(4096).collect();
         let fixture = ["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex", "SSL_peek"]
             .into_iter()
-            .fold(Fixture::new(), |fixture, name| fixture.bytes(name, code.clone(), 16_384));
+            .fold(labelled(), |fixture, name| {
+                let distance = 0x2000 - (fixture.next() as i32 + 7);
+                // lea strings(%rip), %rsi
+                let load = [&[0x48, 0x8d, 0x35], &distance.to_le_bytes()[..]].concat();
+                let code = load.into_iter().chain(code.clone()).take(4096).collect();
+                fixture.bytes(name, code, 16_384)
+            });
         analyse_everything(&fixture.elf());
     }
 }

@@ -97,12 +97,20 @@ fn library(
              keys go to --keylogfile, packets to --pcapfile",
         ));
     }
+    let har = args.har.filter(|path| !is_empty(path));
+    if har.is_some() && (!text || args.no_parse) {
+        return Err(errors.conflict(
+            "the argument '--har' goes with --model text and without --no-parse: \
+             it is made of parsed HTTP",
+        ));
+    }
     Ok(TlsConfig {
         global,
         capture,
         family,
         files: files.into_iter().filter(|path| !is_empty(path)).collect(),
         parse: !args.no_parse,
+        har,
         placement: args.placement,
         text,
         keylog,

@@ -80,11 +80,35 @@ impl Plaintext {
     }
 }
 
+/// Secrets that were seen; together with `duplicate`, `rejected`, `lost` and what an output that
+/// ended did not take, the `written` ones are as many.
+#[derive(Debug, Serialize)]
+pub(crate) struct KeyReport {
+    pub(crate) seen: u64,
+    /// Lines in the key log.
+    pub(crate) written: u64,
+    /// Whose line was there already.
+    pub(crate) duplicate: u64,
+    /// That could not be read, or were none by their looks.
+    pub(crate) rejected: u64,
+    /// For which there was no room.
+    pub(crate) lost: u64,
+}
+
+impl KeyReport {
+    fn line(&self) -> String {
+        let Self { seen, written, duplicate, .. } = self;
+        format!("{seen} keys, {written} written, {duplicate} there already")
+    }
+}
+
 /// The end-of-run balance: what the module's parts saw, and what was lost.
 #[derive(Debug, Serialize)]
 pub(crate) struct Balance {
     #[serde(flatten)]
     plaintext: Option<Plaintext>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<KeyReport>,
     lost: Lost,
     /// Records that were written.
     records: u64,
@@ -99,6 +123,7 @@ impl Balance {
         let (cpu_seconds, max_rss_kib) = usage();
         Self {
             plaintext: None,
+            keys: None,
             lost: Lost {
                 events: total.events,
                 bytes: total.bytes,
@@ -120,6 +145,12 @@ impl Balance {
         self
     }
 
+    /// With what was seen of keys.
+    pub(crate) fn with_keys(mut self, keys: KeyReport) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
     /// True if anything was lost.
     pub(crate) fn lost_anything(&self) -> bool {
         self.lost.events > 0 || self.lost.bytes > 0
@@ -129,6 +160,7 @@ impl Balance {
     pub(crate) fn line(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.plaintext.as_ref().map(Plaintext::line));
+        parts.extend(self.keys.as_ref().map(KeyReport::line));
         parts.push(self.lost_line());
         parts.join("; ")
     }

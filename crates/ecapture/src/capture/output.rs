@@ -5,32 +5,48 @@ use anyhow::Context as _;
 use cli::Format;
 use event::Record;
 use flow::Emit;
-use sink::{Output, OutputError, OutputState};
+use sink::{Har, Output, OutputState};
 use std::io::IsTerminal as _;
+use std::path::Path;
 
 /// Writes records until enough were written, nobody reads any more, or writing fails.
 pub(crate) struct Writer {
     output: Output,
+    har: Option<Har>,
     records: u64,
     limit: Option<u64>,
-    error: Option<OutputError>,
+    error: Option<anyhow::Error>,
 }
 
 impl Writer {
-    pub(super) fn open(common: Common<'_>) -> anyhow::Result<Self> {
+    pub(super) fn open(common: Common<'_>, har: Option<&Path>) -> anyhow::Result<Self> {
         let output = match &common.capture.output {
             Some(path) => Output::file(path, encoder(common, false))
                 .with_context(|| format!("--output {}", path.display()))?,
             None => Output::stdout(encoder(common, std::io::stdout().is_terminal()))
                 .context("cannot use standard output")?,
         };
+        let har = har
+            .map(|path| Har::create(path, env!("CARGO_PKG_VERSION")))
+            .transpose()
+            .context("--har")?;
         let limit = common.capture.count.map(std::num::NonZeroU64::get);
-        Ok(Self { output, records: 0, limit, error: None })
+        Ok(Self { output, har, records: 0, limit, error: None })
     }
 
     pub(crate) fn flush(&mut self) {
         if let Err(error) = self.output.flush() {
-            self.error = Some(error);
+            self.error = Some(error.into());
+        }
+        if let Some(Err(error)) = self.har.as_mut().map(Har::flush) {
+            self.error = Some(error.into());
+        }
+    }
+
+    /// To be called after the last record.
+    pub(crate) fn finish(&mut self) {
+        if let Some(Err(error)) = self.har.as_mut().map(Har::finish) {
+            self.error = Some(error.into());
         }
     }
 
@@ -45,13 +61,14 @@ impl Writer {
 
     /// Records that could not be written. One that nobody wanted to read any more is not lost.
     pub(crate) fn lost(&self) -> u64 {
-        match self.output.state() {
+        let output = match self.output.state() {
             OutputState::Failed => self.output.stats().discarded,
             OutputState::Open | OutputState::Closed => 0,
-        }
+        };
+        output + self.har.as_ref().map_or(0, |har| har.stats().discarded)
     }
 
-    pub(crate) fn take_error(&mut self) -> Option<OutputError> {
+    pub(crate) fn take_error(&mut self) -> Option<anyhow::Error> {
         self.error.take()
     }
 
@@ -65,10 +82,13 @@ impl Emit for Writer {
         if self.enough() {
             return;
         }
+        if let Some(har) = &mut self.har {
+            har.record(record);
+        }
         match self.output.write(record) {
             Ok(OutputState::Open) => self.records += 1,
             Ok(_) => {}
-            Err(error) => self.error = Some(error),
+            Err(error) => self.error = Some(error.into()),
         }
     }
 }

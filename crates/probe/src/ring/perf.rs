@@ -3,12 +3,15 @@
 //! Layout and protocol: Linux, `include/uapi/linux/perf_event.h` (`struct perf_event_mmap_page`). The
 //! kernel moves `data_head` when records are complete, so none is ever seen half-written.
 
-use super::Head;
 use super::gauge::Gauge;
+use super::{Buffer, Head, Rings};
+use crate::error::Error;
 use crate::mapping::{Mapping, page_size};
+use crate::object;
 use crate::perf_event;
+use libbpf_rs::{MapCore, MapFlags, Object};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -125,5 +128,29 @@ impl PerfRing {
             std::ptr::copy_nonoverlapping(data.add(at), to.as_mut_ptr(), first);
             std::ptr::copy_nonoverlapping(data, to.as_mut_ptr().add(first), rest);
         }
+    }
+}
+
+impl Rings {
+    /// The buffers of all CPUs, of `bytes` each, behind the object's map `events`.
+    pub(crate) fn perf(object: &Object, cpus: usize, bytes: usize) -> Result<Self, Error> {
+        let events = object::map(object, "events")?;
+        let size =
+            bytes.max(page_size()).checked_next_power_of_two().unwrap_or(1 << 30).min(1 << 30);
+        let mut buffers = Vec::with_capacity(cpus);
+        for cpu in 0..cpus as u32 {
+            let ring = match PerfRing::new(cpu, size) {
+                Ok(ring) => ring,
+                // A CPU that is possible but not there. Should it come, what it writes is counted lost.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
+                Err(source) => return Err(Error::Ring { size, source }),
+            };
+            let event = ring.event().as_raw_fd() as u32;
+            events
+                .update(&cpu.to_ne_bytes(), &event.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|source| Error::Map { map: "events", source })?;
+            buffers.push(Buffer::Perf(ring));
+        }
+        Ok(Self::new(buffers))
     }
 }

@@ -1,13 +1,12 @@
 //! Puts probes on one library file.
 
-use super::{Capture, Layout, Probe, fixed};
+use super::{Capture, Layout};
+use crate::attach::{Place, Sites};
 use crate::error::Error;
 use crate::record::{MAX_FUNCTIONS, MAX_LIBRARIES, NO_BIO, RawLayout};
 use event::Library;
-use libbpf_rs::{MapCore, MapFlags, UprobeMultiOpts, UprobeOpts};
-use std::ffi::CString;
+use libbpf_rs::{MapCore, MapFlags};
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 /// What a function does with the connection. Values as in `enum operation` of `include/record.h`.
@@ -80,30 +79,6 @@ pub struct Function {
     pub exit: Exit,
 }
 
-/// File offsets and cookies of the sites of one program.
-#[derive(Default)]
-struct Sites {
-    offsets: Vec<usize>,
-    cookies: Vec<u64>,
-}
-
-impl Sites {
-    fn push(&mut self, offset: u64, cookie: u64) {
-        self.offsets.push(offset as usize);
-        self.cookies.push(cookie);
-    }
-
-    /// The sites of each cookie; those of one were pushed in a row.
-    fn by_cookie(&self) -> impl Iterator<Item = (u64, &[usize])> {
-        let mut offsets = self.offsets.as_slice();
-        self.cookies.chunk_by(|one, other| one == other).filter_map(move |cookies| {
-            let (these, rest) = offsets.split_at_checked(cookies.len())?;
-            offsets = rest;
-            Some((*cookies.first()?, these))
-        })
-    }
-}
-
 impl Capture {
     /// Attaches to `functions` of the open `file`, and returns the library's number.
     ///
@@ -150,6 +125,12 @@ impl Capture {
             }
         }
         let (mut probes, mut exit_probes) = (Vec::new(), Vec::new());
+        let place = Place {
+            file,
+            path: &library.path,
+            pids: Place::pids(self.pids.as_deref(), self.follow_children),
+            features: self.features,
+        };
         // Entries first: an exit whose entry was not seen would count as a loss.
         for (program, sites, retprobe) in [
             ("tls_set_fd", set_fds, false),
@@ -159,7 +140,7 @@ impl Capture {
             ("tls_exit", returns, true),
         ] {
             let probes = if program == "tls_exit" { &mut exit_probes } else { &mut probes };
-            self.attach_sites(program, &sites, retprobe, file, &library.path, probes)?;
+            place.attach(&self.program(program)?, &sites, retprobe, probes)?;
         }
         self.probes.append(&mut probes);
         self.exit_probes.append(&mut exit_probes);
@@ -187,58 +168,6 @@ impl Capture {
         self.map("layouts")?
             .update(&number.to_ne_bytes(), &raw.to_bytes(), MapFlags::ANY)
             .map_err(|source| Error::Map { map: "layouts", source })
-    }
-
-    fn attach_sites(
-        &self,
-        program: &'static str,
-        sites: &Sites,
-        retprobe: bool,
-        file: &File,
-        path: &str,
-        probes: &mut Vec<Probe>,
-    ) -> Result<(), Error> {
-        if sites.offsets.is_empty() {
-            return Ok(());
-        }
-        let failed =
-            |source| Error::Attach { what: program.to_owned(), path: path.to_owned(), source };
-        // The link in /proc leads to the open file itself, in whatever mount namespace it is.
-        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let open_name =
-            CString::new(open.as_str()).map_err(|nul| failed(std::io::Error::from(nul).into()))?;
-        let program = self.program(program)?;
-        // Children are not known yet when probes are placed, so following them means all processes.
-        let pids: Vec<i32> = match &self.pids {
-            Some(pids) if !self.follow_children => pids.iter().map(|pid| *pid as i32).collect(),
-            _ => vec![-1],
-        };
-        for pid in pids {
-            if self.features.multi {
-                let opts = UprobeMultiOpts {
-                    offsets: sites.offsets.clone(),
-                    cookies: sites.cookies.clone(),
-                    retprobe,
-                    ..Default::default()
-                };
-                let link = program.attach_uprobe_multi_with_opts(pid, &open, "", opts);
-                probes.push(Probe::Link { _link: link.map_err(failed)? });
-            } else if self.features.cookie {
-                for (offset, cookie) in sites.offsets.iter().zip(&sites.cookies) {
-                    let opts = UprobeOpts { cookie: *cookie, retprobe, ..Default::default() };
-                    let link = program.attach_uprobe_with_opts(pid, &open, *offset, opts);
-                    probes.push(Probe::Link { _link: link.map_err(failed)? });
-                }
-            } else {
-                for (cookie, offsets) in sites.by_cookie() {
-                    let events =
-                        fixed::attach(&program, cookie, retprobe, pid, &open_name, offsets);
-                    let events = events.map_err(failed)?.into_iter();
-                    probes.extend(events.map(|event| Probe::Event { _event: event }));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -3,21 +3,20 @@
 use super::decode::Decoder;
 use super::reader::Reader;
 use super::shared::Shared;
-use super::{Capture, Options, Probe};
+use super::{Capture, Options};
+use crate::attach::Probe;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};
 use crate::intake::Intake;
 use crate::mapping::page_size;
 use crate::memory;
+use crate::object;
 use crate::priority::{self, Rank};
 use crate::queue::Queue;
 use crate::record::Configuration;
-use crate::ring::{BpfRing, Buffer, PerfRing, Rings};
-use libbpf_rs::{
-    Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
-};
-use libbpf_rs::{ProgramAttachType, libbpf_sys};
+use crate::ring::{BpfRing, Buffer, Rings};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, OpenObject, libbpf_sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -56,10 +55,6 @@ impl Capture {
             .checked_next_power_of_two()
             .unwrap_or(1 << 30)
             .min(1 << 30);
-        // Tracepoints that a kernel lacks are no news to the user, and errors come with our own words.
-        libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
-            tracing::debug!("{}", text.trim_end());
-        })));
         memory::unlimit();
         let features = Features::detect(&options.without);
         let use_btf = options.use_btf && !options.without.has(Feature::Btf);
@@ -75,17 +70,15 @@ impl Capture {
             have_cookie: u8::from(features.cookie),
             reserved: [0; 3],
         };
-        let mut open = ObjectBuilder::default()
-            .name("tls")
-            .and_then(|builder| builder.open_memory(object(use_btf, features)))
-            .map_err(|source| Error::Load { source })?;
-        configure(&mut open, &configuration, features.multi)?;
+        let bytes = object(use_btf, features);
+        let mut open = object::open("tls", bytes, &configuration, &UPROBES, features.multi)?;
+        set_ring_count(&mut open, configuration.ring_count)?;
         let object = open.load().map_err(memory::explain)?;
 
         let rings = if features.ring_buffer {
             ring_buffers(&object, ring_count, ring_size)?
         } else {
-            perf_buffers(&object, cpus, options.ring_bytes)?
+            Rings::perf(&object, cpus, options.ring_bytes)?
         };
         let shared = Arc::new(Shared::new(&object, features.ring_buffer)?);
         let queue = Queue::new(options.queue_bytes).map_err(Error::Wait)?;
@@ -125,11 +118,7 @@ impl Capture {
             capture.add_pid(pid)?;
         }
         if let Some(cgroup) = options.cgroup {
-            let fd = cgroup.as_raw_fd() as u32;
-            capture
-                .map("cgroups")?
-                .update(&0_u32.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)
-                .map_err(|source| Error::Map { map: "cgroups", source })?;
+            object::set_cgroup(&capture.object, &cgroup)?;
         }
         capture.attach_tracepoints(use_btf);
         Ok(capture)
@@ -147,7 +136,7 @@ impl Capture {
         }
         let mut probes = Vec::new();
         let mut attach = |program: &'static str, tracepoint: &str| {
-            let link = self.raw_tracepoint(program, tracepoint);
+            let link = object::raw_tracepoint(&self.object, program, tracepoint);
             match link {
                 Ok(link) => {
                     probes.push(Probe::Link { _link: link });
@@ -177,41 +166,12 @@ impl Capture {
         self.probes.append(&mut probes);
         self.notes.append(&mut notes);
     }
-
-    fn raw_tracepoint(&self, program: &'static str, tracepoint: &str) -> Result<Link, Error> {
-        self.program(program)?.attach_raw_tracepoint(tracepoint).map_err(|source| Error::Attach {
-            what: program.to_owned(),
-            path: format!("tracepoint {tracepoint}"),
-            source,
-        })
-    }
 }
 
-fn configure(
-    open: &mut OpenObject,
-    configuration: &Configuration,
-    multi: bool,
-) -> Result<(), Error> {
+fn set_ring_count(open: &mut OpenObject, count: u32) -> Result<(), Error> {
     for mut map in open.maps_mut() {
-        let name = map.name().to_string_lossy().into_owned();
-        if name.ends_with(".rodata") {
-            let bytes = configuration.to_bytes();
-            match map.initial_value_mut() {
-                Some(value) if value.len() == bytes.len() => value.copy_from_slice(&bytes),
-                _ => return Err(Error::Missing("configuration")),
-            }
-        } else if name == "pids" && configuration.filter_pid == 0 {
-            map.set_max_entries(1).map_err(|source| Error::Map { map: "pids", source })?;
-        } else if name == "rings" {
-            map.set_max_entries(configuration.ring_count)
-                .map_err(|source| Error::Map { map: "rings", source })?;
-        }
-    }
-    if multi {
-        for mut program in open.progs_mut() {
-            if UPROBES.iter().any(|name| program.name() == *name) {
-                program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
-            }
+        if map.name() == "rings" {
+            map.set_max_entries(count).map_err(|source| Error::Map { map: "rings", source })?;
         }
     }
     Ok(())
@@ -240,27 +200,6 @@ fn ring_buffers(object: &Object, count: usize, size: usize) -> Result<Rings, Err
             .update(&index.to_ne_bytes(), &(fd.as_raw_fd() as u32).to_ne_bytes(), MapFlags::ANY)
             .map_err(|source| Error::Map { map: "rings", source })?;
         buffers.push(Buffer::Bpf(BpfRing::new(fd, size).map_err(failed)?));
-    }
-    Ok(Rings::new(buffers))
-}
-
-fn perf_buffers(object: &Object, cpus: usize, bytes: usize) -> Result<Rings, Error> {
-    let events =
-        object.maps().find(|map| map.name() == "events").ok_or(Error::Missing("events"))?;
-    let size = bytes.max(page_size()).checked_next_power_of_two().unwrap_or(1 << 30).min(1 << 30);
-    let mut buffers = Vec::with_capacity(cpus);
-    for cpu in 0..cpus as u32 {
-        let ring = match PerfRing::new(cpu, size) {
-            Ok(ring) => ring,
-            // A CPU that is possible but not there. Should it come, what it writes is counted lost.
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
-            Err(source) => return Err(Error::Ring { size, source }),
-        };
-        let event = ring.event().as_raw_fd() as u32;
-        events
-            .update(&cpu.to_ne_bytes(), &event.to_ne_bytes(), MapFlags::ANY)
-            .map_err(|source| Error::Map { map: "events", source })?;
-        buffers.push(Buffer::Perf(ring));
     }
     Ok(Rings::new(buffers))
 }

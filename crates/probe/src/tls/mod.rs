@@ -6,19 +6,20 @@
 
 mod attach;
 mod decode;
-mod fixed;
 mod load;
 mod reader;
 mod shared;
 mod tally;
 
+use crate::attach::{Probe, close_all};
 use crate::clock;
 use crate::error::Error;
 use crate::features::{Features, Without};
 use crate::intake::Intake;
+use crate::object;
 use decode::Decoder;
 use event::{Event, Library, Timestamp};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object};
+use libbpf_rs::{MapHandle, Object};
 use reader::Reader;
 use shared::Shared;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -73,12 +74,6 @@ pub struct Drained {
     pub more: bool,
 }
 
-/// Something attached, as long as it is kept.
-enum Probe {
-    Link { _link: Link },
-    Event { _event: OwnedFd },
-}
-
 /// A running capture.
 pub struct Capture {
     probes: Vec<Probe>,
@@ -110,9 +105,7 @@ impl Capture {
 
     /// Adds a process to the filter.
     pub fn add_pid(&mut self, pid: u32) -> Result<(), Error> {
-        let map = self.map("pids")?;
-        map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
-            .map_err(|source| Error::Map { map: "pids", source })
+        object::add_pid(&self.object, pid)
     }
 
     /// Becomes readable when there is something to [`drain`](Self::drain).
@@ -179,24 +172,11 @@ impl Capture {
     }
 
     fn map(&self, name: &'static str) -> Result<libbpf_rs::Map<'_>, Error> {
-        self.object.maps().find(|map| map.name() == name).ok_or(Error::Missing(name))
+        object::map(&self.object, name)
     }
 
     fn program(&self, name: &'static str) -> Result<libbpf_rs::ProgramMut<'_>, Error> {
-        self.object.progs_mut().find(|program| program.name() == name).ok_or(Error::Missing(name))
-    }
-}
-
-/// Closes many probes at once. Each makes the kernel wait some 50 ms until no CPU runs the program any
-/// more, and it can wait for all of them together.
-fn close_all(probes: &mut Vec<Probe>) {
-    const AT_ONCE: usize = 32;
-    while !probes.is_empty() {
-        std::thread::scope(|scope| {
-            for probe in probes.drain(..probes.len().min(AT_ONCE)) {
-                scope.spawn(move || drop(probe));
-            }
-        });
+        object::program(&self.object, name)
     }
 }
 

@@ -27,6 +27,9 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* Set before load; constant afterwards, so that branches not taken cost nothing. */
 const volatile struct configuration configuration = {};
 
+#include "filter.h"
+#include "uprobe.h"
+
 /* Mapped by user space. */
 struct shared shared = {};
 
@@ -137,24 +140,6 @@ struct {
 	__type(value, __u8);
 } owners SEC(".maps");
 
-/*
- * With configuration.filter_pid: the processes that are traced. Allocated beforehand: before 6.1 it
- * is not safe to do that in a uprobe.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__type(key, __u32);
-	__type(value, __u8);
-} pids SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} cgroups SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_LIBRARIES);
@@ -165,43 +150,6 @@ struct {
 #define COUNT(field, n)                                                                            \
 	__sync_fetch_and_add(                                                                      \
 	    &shared.counters[bpf_get_smp_processor_id() & (STAT_SLOTS - 1)].field, (n))
-
-/*
- * Before 5.15 each function has an instance of the program of its own, into which user space writes
- * the cookie: see tls/fixed.rs.
- */
-static __always_inline __u64 cookie_of(void *ctx)
-{
-	__u64 cookie;
-
-#ifndef WITHOUT_RINGBUF
-	/* The verifier drops the branch not taken, and with it a helper that it does not know. */
-	if (configuration.have_cookie)
-		return bpf_get_attach_cookie(ctx);
-#endif
-	asm volatile("%0 = " FIXED_COOKIE " ll" : "=r"(cookie));
-	return cookie;
-}
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} no_program SEC(".maps");
-
-/*
- * For each program at a uprobe. From 6.13 on, the stack of a program that uses 64 bytes or more is
- * memory of the CPU ("private stack"; bpf_enable_priv_stack in the kernel's verifier). Programs at
- * uprobes can be preempted by one another, and then one finds the other's values in its variables:
- * seen with 7.2 as bytes of one connection in another. A program with a tail call anywhere in it
- * keeps the task's own stack. This one is never made: the verifier removes it.
- */
-#define KEEP_TASK_STACK(ctx)                                                                       \
-	do {                                                                                       \
-		if (configuration.never)                                                           \
-			bpf_tail_call(ctx, &no_program, 0);                                        \
-	} while (0)
 
 static __always_inline __u32 cookie_library(__u64 cookie)
 {
@@ -232,22 +180,6 @@ static __always_inline __u64 object_of(__u64 cookie, __u64 argument)
 		return argument;
 	bpf_probe_read_user(&object, sizeof(object), (const void *)(argument + offset));
 	return object;
-}
-
-static __always_inline bool wanted(__u64 pid_tgid)
-{
-	if (configuration.filter_pid) {
-		__u32 tgid = pid_tgid >> 32;
-
-		if (!bpf_map_lookup_elem(&pids, &tgid))
-			return false;
-	}
-	if (configuration.filter_uid &&
-	    (__u32)bpf_get_current_uid_gid() != configuration.wanted_uid)
-		return false;
-	if (configuration.filter_cgroup && bpf_current_task_under_cgroup(&cgroups, 0) != 1)
-		return false;
-	return true;
 }
 
 #ifdef WITHOUT_RINGBUF
@@ -1078,14 +1010,7 @@ int tls_tcp_recv(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/sched_process_fork")
 int tls_fork(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct task_struct *child = (struct task_struct *)ctx->args[1];
-	__u32 parent_tgid = bpf_get_current_pid_tgid() >> 32, child_tgid;
-	__u8 one = 1;
-
-	if (!configuration.follow_children || !bpf_map_lookup_elem(&pids, &parent_tgid))
-		return 0;
-	child_tgid = BPF_CORE_READ(child, tgid);
-	bpf_map_update_elem(&pids, &child_tgid, &one, BPF_ANY);
+	follow_child(ctx);
 	return 0;
 }
 
@@ -1100,8 +1025,7 @@ int tls_process_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0; /* other threads go on */
-	if (configuration.follow_children)
-		bpf_map_delete_elem(&pids, &tgid);
+	forget_process(tgid);
 	if (!bpf_map_lookup_elem(&owners, &tgid))
 		return 0;
 	bpf_map_delete_elem(&owners, &tgid);

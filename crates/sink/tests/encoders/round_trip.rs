@@ -1,5 +1,6 @@
 //! Whatever was captured, the line is valid and holds it byte for byte.
 
+use crate::samples::TS;
 use crate::schema;
 use data_encoding::BASE64;
 use event::{
@@ -184,6 +185,7 @@ proptest! {
             body: &body,
             coding: coding.clone(),
             encoded_len: 5,
+            ended: TS,
             completeness,
         }));
         match &start {

@@ -74,6 +74,7 @@ fn request(target: &'static [u8]) -> HttpMessage<'static> {
         body: b"",
         coding: BodyCoding::Identity,
         encoded_len: 0,
+        ended: TS,
         completeness: Completeness::Whole,
     }
 }

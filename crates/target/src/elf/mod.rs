@@ -9,7 +9,7 @@ mod symbol;
 
 pub(crate) use dynamic::Dynamic;
 pub(crate) use plt::GotSymbols;
-pub(crate) use symbol::{StaticSymbols, Symbol};
+pub(crate) use symbol::{FunctionSymbols, StaticSymbols, Symbol};
 
 use crate::Error;
 use serde::Serialize;
@@ -40,6 +40,10 @@ pub(crate) struct Elf<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) machine: Machine,
     pub(crate) segments: Vec<Segment>,
+    /// It is mapped at the addresses that it says (`ET_EXEC`).
+    pub(crate) fixed: bool,
+    /// The address of `.eh_frame_hdr`.
+    pub(crate) unwind_header: Option<u64>,
     dynamic_range: Option<(u64, u64)>,
     note_ranges: Vec<(u64, u64)>,
     section_table: Option<SectionTable>,
@@ -63,6 +67,7 @@ pub(crate) struct Section {
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_NOTE: u32 = 4;
+const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const PF_X: u32 = 1;
 const PF_W: u32 = 2;
 const EM_X86_64: u16 = 62;
@@ -106,6 +111,8 @@ impl<'a> Elf<'a> {
             bytes,
             machine,
             segments: Vec::new(),
+            fixed: kind == 2,
+            unwind_header: None,
             dynamic_range: None,
             note_ranges: Vec::new(),
             section_table: None,
@@ -143,6 +150,7 @@ impl<'a> Elf<'a> {
                 writable: flags & PF_W != 0,
             }),
             PT_DYNAMIC => self.dynamic_range = Some((offset, file_size)),
+            PT_GNU_EH_FRAME => self.unwind_header = Some(vaddr),
             PT_NOTE => self.note_ranges.push((offset, file_size)),
             _ => {}
         }
@@ -181,14 +189,19 @@ impl<'a> Elf<'a> {
 
     /// The segments that are neither written nor, where a file keeps the two apart, run.
     pub(crate) fn constant_data(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.constant_segments().map(|(_, data)| data)
+    }
+
+    /// As [`Elf::constant_data`], each with its address.
+    pub(crate) fn constant_segments(&self) -> impl Iterator<Item = (u64, &'a [u8])> + '_ {
         let apart = self.segments.iter().any(|s| !s.writable && !s.executable);
         // Segments of a hostile file may all be the whole file: read no more than that once.
         let mut budget = self.bytes.len();
         self.segments
             .iter()
             .filter(move |segment| !(segment.writable || apart && segment.executable))
-            .filter_map(|segment| self.slice(segment.offset, segment.file_size))
-            .take_while(move |data| {
+            .filter_map(|s| Some((s.vaddr, self.slice(s.offset, s.file_size)?)))
+            .take_while(move |(_, data)| {
                 let within = data.len() <= budget;
                 budget = budget.saturating_sub(data.len());
                 within

@@ -1,6 +1,6 @@
 //! Which function a call through the global offset table reaches.
 
-use super::{Dynamic, Elf, u32_at, u64_at};
+use super::{Dynamic, Elf, Machine, u32_at, u64_at};
 use std::collections::HashMap;
 
 /// The symbol whose address the loader writes into each GOT slot.
@@ -14,6 +14,8 @@ const RELA: u64 = 24;
 const MOST_RELOCATIONS: u64 = 2_000_000;
 const R_X86_64_GLOB_DAT: u32 = 6;
 const R_X86_64_JUMP_SLOT: u32 = 7;
+const R_AARCH64_GLOB_DAT: u32 = 1025;
+const R_AARCH64_JUMP_SLOT: u32 = 1026;
 
 impl GotSymbols {
     /// Reads `DT_JMPREL` and `DT_RELA`.
@@ -28,7 +30,11 @@ impl GotSymbols {
                 else {
                     break;
                 };
-                if matches!(kind, R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT) {
+                let names_function = match elf.machine {
+                    Machine::X86_64 => matches!(kind, R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT),
+                    Machine::Aarch64 => matches!(kind, R_AARCH64_GLOB_DAT | R_AARCH64_JUMP_SLOT),
+                };
+                if names_function {
                     slots.insert(slot, symbol);
                 }
             }

@@ -3,7 +3,8 @@
 
 use super::{Dynamic, Elf, Section, c_string, u16_at, u32_at, u64_at};
 use memchr::memmem;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 /// A defined function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,6 +217,35 @@ impl<'a> StaticSymbols<'a> {
             }
         }
         found
+    }
+}
+
+/// Every function that a symbol names, by address.
+#[derive(Debug, Default)]
+pub(crate) struct FunctionSymbols {
+    functions: BTreeMap<u64, u64>,
+}
+
+impl FunctionSymbols {
+    pub(crate) fn read(elf: &Elf<'_>, dynamic: &Dynamic) -> Self {
+        let exported = Tables::of(dynamic, elf).map_or(&[][..], |tables| tables.symbols);
+        let all = StaticSymbols::of(elf).map_or(&[][..], |table| table.symbols);
+        let mut functions = BTreeMap::new();
+        for table in [exported, all] {
+            let entries = (0..MOST_SYMBOLS).map_while(|index| Entry::read(table, index));
+            for Symbol { vaddr, size } in entries.filter_map(|entry| entry.function()) {
+                let known = functions.entry(vaddr).or_default();
+                *known = size.max(*known);
+            }
+        }
+        Self { functions }
+    }
+
+    /// The function that covers `address`.
+    pub(crate) fn around(&self, address: u64) -> Option<Range<u64>> {
+        let (&start, &size) = self.functions.range(..=address).next_back()?;
+        let end = start.checked_add(size)?;
+        (address < end).then_some(start..end)
     }
 }
 

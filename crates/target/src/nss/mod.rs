@@ -16,6 +16,7 @@ use crate::api::function;
 use crate::elf::Symbol;
 use crate::family::{Family, nss_version};
 use crate::image::Image;
+use crate::keys;
 use crate::site::{FunctionPlan, Object, Op, Options, Placement, Placer, ResultStyle};
 use methods::{Method, Methods};
 
@@ -35,12 +36,17 @@ const SECRET: u8 = 8;
 
 /// Analyses a libssl of NSS.
 pub(crate) fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
-    let image = Image::new(bytes, &[&["SSL_ImportFD"][..], &methods::NAMES].concat())?;
+    let names: Vec<&str> = ["SSL_ImportFD"]
+        .into_iter()
+        .chain(methods::NAMES)
+        .chain(options.keys.then(keys::names).into_iter().flatten())
+        .collect();
+    let image = Image::new(bytes, &names)?;
     if image.definitions("SSL_ImportFD").is_empty() {
         return Err(Error::NoNss);
     }
     let methods = Methods::find(&image)?;
-    let mut analysis = Analysis::new(&image, Family::Nss, nss_version(&image.elf));
+    let mut analysis = Analysis::new(&image, Family::Nss, nss_version(&image.elf), options);
     analysis.object = Object::Behind(SECRET);
     analysis.notes.push(format!(
         "the methods of the TLS layer are those that the code at {:#x} puts into a table whose \

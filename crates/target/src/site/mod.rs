@@ -13,7 +13,7 @@ pub use options::{Options, Placement};
 pub use plan::{Exit, FunctionPlan, Object, Op, PlacementKind, ResultStyle, Site};
 
 pub(crate) use inner::Wrapper;
-pub(crate) use place::Placer;
+pub(crate) use place::{Placer, first_site};
 pub(crate) use planner::Planner;
 
 #[cfg(test)]

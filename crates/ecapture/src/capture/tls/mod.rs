@@ -1,15 +1,18 @@
 //! The modules for TLS libraries. A capture has up to three parts that share one search for libraries:
 //! plaintext, keys and packets.
 
+mod keys;
 mod text;
 
 use super::balance::{Balance, LibraryReport};
 use super::module::{Drained, Files, Module, Scope};
 use super::{Common, capture};
-use crate::analysis::{self, Planned};
+use crate::analysis::{self, Planned, Wanted};
+use crate::log;
 use anyhow::bail;
 use cli::{TlsConfig, TlsFamily};
 use event::LossTable;
+use keys::Keys;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,23 +23,30 @@ use text::Text;
 pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.global)?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
-    if config.keylog.is_some() || config.packets.is_some() {
-        bail!("--model keylog and pcap are not available yet in this version of ecapture");
+    if config.packets.is_some() {
+        bail!("--model pcap is not available yet in this version of ecapture");
     }
     let text = config.text.then(|| text::Opened::new(config, common)).transpose()?;
-    let placement = match config.placement {
-        cli::Placement::Auto => target::Placement::Auto,
-        cli::Placement::Entry => target::Placement::Entry,
-    };
+    let keys = config.keylog.as_ref().map(keys::Opened::new).transpose()?;
     let (interface, what) = match config.family {
         TlsFamily::OpenSsl => (Interface::OpenSsl, "OpenSSL-family library"),
         TlsFamily::GnuTls => (Interface::GnuTls, "GnuTLS library"),
         TlsFamily::Nss => (Interface::Nss, "NSS library"),
         TlsFamily::Go => bail!("not available"),
     };
+    let wanted = Wanted {
+        interface,
+        placement: match config.placement {
+            cli::Placement::Auto => target::Placement::Auto,
+            cli::Placement::Entry => target::Placement::Entry,
+        },
+        text: config.text,
+        keys: config.keylog.is_some(),
+        version: config.ssl_version.clone(),
+    };
     let files = Files {
         test: interface.test(),
-        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, interface, placement)),
+        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, &wanted)),
         given: config.files.clone(),
         flag: config.family.files_flag(),
         what,
@@ -44,6 +54,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
     capture(common, files, |scope| {
         Ok(Tls {
             text: text.map(|opened| opened.load(config, &scope)).transpose()?,
+            keys: keys.map(|opened| opened.load(&scope)).transpose()?,
             attached: Vec::new(),
         })
     })
@@ -59,6 +70,7 @@ struct Attached {
 /// The module.
 struct Tls {
     text: Option<Text>,
+    keys: Option<Keys>,
     attached: Vec<Attached>,
 }
 
@@ -66,16 +78,32 @@ impl Module for Tls {
     type Plan = Box<Planned>;
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.text.iter().map(Text::fd).collect()
+        let text = self.text.iter().map(Text::fd);
+        text.chain(self.keys.iter().map(Keys::fd)).collect()
     }
 
     fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
         let text = self.text.as_mut().map(|text| text.attach(&planned)).transpose()?;
+        let keys = match self.keys.as_mut().map(|keys| keys.attach(&planned)) {
+            None => None,
+            Some(Ok(())) => Some("keys".to_owned()),
+            // Its plaintext is better than nothing.
+            Some(Err(error)) if text.is_some() => {
+                tracing::warn!("{}", log::in_one_line(&error));
+                None
+            }
+            Some(Err(error)) => return Err(error),
+        };
+        let mut what = Vec::new();
+        if text.is_some() {
+            what.push(format!("{} functions", planned.functions.len()));
+        }
+        what.extend(keys);
         tracing::info!(
-            "attached to {} ({}), {} functions",
+            "attached to {} ({}), {}",
             planned.library.path,
             planned.version.as_deref().unwrap_or("version unknown"),
-            planned.functions.len(),
+            what.join(", "),
         );
         self.attached.push(Attached { planned: *planned, text });
         Ok(())
@@ -87,6 +115,9 @@ impl Module for Tls {
 
     fn drain(&mut self) -> Drained {
         let mut drained = Drained::default();
+        if let Some(keys) = &mut self.keys {
+            drained += keys.drain();
+        }
         if let Some(text) = &mut self.text {
             drained += text.drain();
         }
@@ -105,20 +136,26 @@ impl Module for Tls {
 
     fn is_done(&self) -> bool {
         self.text.as_ref().is_some_and(Text::is_done)
+            || self.keys.as_ref().is_some_and(Keys::is_done)
     }
 
     fn writes_to_stdout(&self) -> bool {
         self.text.as_ref().is_some_and(Text::writes_to_stdout)
+            || self.keys.as_ref().is_some_and(Keys::writes_to_stdout)
     }
 
     fn detach(&mut self) {
         if let Some(text) = &mut self.text {
             text.detach();
         }
+        if let Some(keys) = &mut self.keys {
+            keys.detach();
+        }
     }
 
     fn is_drained(&self) -> bool {
         self.text.as_ref().is_none_or(Text::is_drained)
+            && self.keys.as_ref().is_none_or(Keys::is_drained)
     }
 
     fn finish(&mut self) {
@@ -135,16 +172,23 @@ impl Module for Tls {
             records = text.records();
             plaintext = Some(text.plaintext());
         }
-        let libraries = self.attached.iter().map(|attached| self.library(attached)).collect();
-        let balance = Balance::new(&lost, records, libraries);
-        match plaintext {
-            Some(plaintext) => balance.with_plaintext(plaintext),
-            None => balance,
+        if let Some(keys) = &self.keys {
+            keys.add_losses(&mut lost);
         }
+        let libraries = self.attached.iter().map(|attached| self.library(attached)).collect();
+        let mut balance = Balance::new(&lost, records, libraries);
+        if let Some(plaintext) = plaintext {
+            balance = balance.with_plaintext(plaintext);
+        }
+        if let Some(keys) = &self.keys {
+            balance = balance.with_keys(keys.report());
+        }
+        balance
     }
 
     fn take_error(&mut self) -> Option<anyhow::Error> {
-        self.text.as_mut().and_then(Text::take_error)
+        let text = self.text.as_mut().and_then(Text::take_error);
+        text.or_else(|| self.keys.as_mut().and_then(Keys::take_error))
     }
 }
 

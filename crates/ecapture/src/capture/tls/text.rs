@@ -29,7 +29,7 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn new(config: &TlsConfig, common: Common<'_>) -> anyhow::Result<Self> {
         Ok(Self {
-            writer: Writer::open(common)?,
+            writer: Writer::open(common, config.har.as_deref())?,
             flow: Flow::new(flow::Options { parse: config.parse, ..Default::default() }),
             to_stdout: config.capture.output.is_none(),
         })
@@ -109,6 +109,7 @@ impl Text {
         let Self { capture, flow, writer, .. } = self;
         capture.finish(|event| flow.event(event, writer));
         flow.finish(writer);
+        writer.finish();
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -143,6 +144,6 @@ impl Text {
     }
 
     pub(super) fn take_error(&mut self) -> Option<anyhow::Error> {
-        self.writer.take_error().map(Into::into)
+        self.writer.take_error()
     }
 }

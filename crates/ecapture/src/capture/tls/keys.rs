@@ -1,0 +1,124 @@
+//! The part that captures keys: from the kernel's records to the key log.
+
+use super::super::balance::KeyReport;
+use super::super::module::{Drained, Scope};
+use crate::analysis::Planned;
+use anyhow::{Context as _, anyhow};
+use cli::Place;
+use event::LossTable;
+use sink::{KeyLog, OutputError, OutputState};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Its output is open, nothing is in the kernel yet.
+pub(super) struct Opened {
+    log: KeyLog,
+    to_stdout: bool,
+}
+
+impl Opened {
+    pub(super) fn new(place: &Place) -> anyhow::Result<Self> {
+        let path = match place {
+            Place::Stdout => Path::new("-"),
+            Place::File(path) => path,
+        };
+        let log = KeyLog::open(path).context("--keylogfile")?;
+        Ok(Self { log, to_stdout: *place == Place::Stdout })
+    }
+
+    pub(super) fn load(self, scope: &Scope) -> anyhow::Result<Keys> {
+        let Self { log, to_stdout } = self;
+        let Scope { pids, follow_children, uid, cgroup, use_btf } = scope.try_clone()?;
+        let capture = probe::keys::Keys::load(probe::keys::Options {
+            pids,
+            follow_children,
+            uid,
+            cgroup,
+            use_btf,
+            without: probe::features::Without::from_environment()?,
+        })?;
+        for note in capture.notes() {
+            tracing::warn!("{note}");
+        }
+        Ok(Keys { capture, log, to_stdout, error: None })
+    }
+}
+
+/// The running part.
+pub(super) struct Keys {
+    capture: probe::keys::Keys,
+    log: KeyLog,
+    to_stdout: bool,
+    error: Option<OutputError>,
+}
+
+impl Keys {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.capture.fd()
+    }
+
+    /// Puts probes into a library. How it is known where they go is told with --debug.
+    pub(super) fn attach(&mut self, planned: &Planned) -> anyhow::Result<()> {
+        let path = &planned.library.path;
+        let functions =
+            planned.keys.as_ref().map_err(|reason| anyhow!("no keys of {path}: {reason}"))?;
+        self.capture.attach(Arc::new(planned.library.clone()), &planned.file, functions)?;
+        for evidence in planned.analysis.keys.iter().flat_map(|plan| &plan.evidence) {
+            tracing::debug!("keys of {path}: {evidence}");
+        }
+        Ok(())
+    }
+
+    pub(super) fn drain(&mut self) -> Drained {
+        let Self { capture, log, error, .. } = self;
+        let drained = capture.drain(|secret| {
+            if let Err(failed) = log.write(&secret) {
+                *error = Some(failed);
+            }
+        });
+        Drained { records: drained.secrets, more: drained.more }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.log.state() != OutputState::Open
+    }
+
+    pub(super) fn writes_to_stdout(&self) -> bool {
+        self.to_stdout
+    }
+
+    pub(super) fn detach(&mut self) {
+        self.capture.detach();
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.capture.is_drained()
+    }
+
+    pub(super) fn report(&self) -> KeyReport {
+        let tally = self.capture.tally();
+        let stats = self.log.stats();
+        KeyReport {
+            seen: tally.seen,
+            written: stats.written,
+            duplicate: stats.duplicate,
+            rejected: tally.rejected,
+            lost: tally.lost,
+        }
+    }
+
+    pub(super) fn add_losses(&self, lost: &mut LossTable) {
+        let tally = self.capture.tally();
+        lost.add("keys", tally.lost, 0);
+        lost.add("keys_rejected", tally.rejected, 0);
+        // What nobody wanted to read any more is not lost.
+        if self.log.state() == OutputState::Failed {
+            lost.add("key_output", self.log.stats().discarded, 0);
+        }
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<anyhow::Error> {
+        self.error.take().map(Into::into)
+    }
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * Whose calls are looked at, decided before anything is copied. Included after `configuration` is
+ * defined.
+ */
+#ifndef ECAPTURE_FILTER_H
+#define ECAPTURE_FILTER_H
+
+/*
+ * With configuration.filter_pid: the processes that are traced. Allocated beforehand: before 6.1 it
+ * is not safe to do that in a uprobe.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u8);
+} pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} cgroups SEC(".maps");
+
+static __always_inline bool wanted(__u64 pid_tgid)
+{
+	if (configuration.filter_pid) {
+		__u32 tgid = pid_tgid >> 32;
+
+		if (!bpf_map_lookup_elem(&pids, &tgid))
+			return false;
+	}
+	if (configuration.filter_uid &&
+	    (__u32)bpf_get_current_uid_gid() != configuration.wanted_uid)
+		return false;
+	if (configuration.filter_cgroup && bpf_current_task_under_cgroup(&cgroups, 0) != 1)
+		return false;
+	return true;
+}
+
+#ifndef WITHOUT_BTF
+/* At trace_sched_process_fork(struct task_struct *parent, struct task_struct *child). */
+static __always_inline void follow_child(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *child = (struct task_struct *)ctx->args[1];
+	__u32 parent_tgid = bpf_get_current_pid_tgid() >> 32, child_tgid;
+	__u8 one = 1;
+
+	if (!configuration.follow_children || !bpf_map_lookup_elem(&pids, &parent_tgid))
+		return;
+	child_tgid = BPF_CORE_READ(child, tgid);
+	bpf_map_update_elem(&pids, &child_tgid, &one, BPF_ANY);
+}
+
+/* At the end of the last thread of a process. */
+static __always_inline void forget_process(__u32 tgid)
+{
+	if (configuration.follow_children)
+		bpf_map_delete_elem(&pids, &tgid);
+}
+#endif
+
+#endif
