@@ -1,5 +1,6 @@
 //! `GnuTLS`: every version of the library, call for call, and programs that use it, byte for byte.
 
+mod keys;
 mod programs;
 
 use crate::placement::assert_calls_of;

@@ -4,9 +4,10 @@ use crate::exactness::assert_streams;
 use e2e::certificate::Certificate;
 use e2e::nginx::free_port;
 use e2e::peer::{Language, Server};
-use e2e::process::{Lines, Process, command, run, run_with_input};
+use e2e::process::{Lines, Outcome, Process, command, run};
 use e2e::suite::Suite;
 use e2e::{Capture, Direction, Payload, Scratch, digest};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -44,11 +45,15 @@ fn import(suite: &Suite, database: &str, pkcs12: &Path) -> Command {
     import
 }
 
-fn client(suite: &Suite, database: &str, port: u16) -> Command {
+/// Runs a client that sends `request`.
+fn client(suite: &Suite, database: &str, scratch: &Scratch, port: u16, request: &[u8]) -> Outcome {
     let mut client = suite.program("tstclnt");
     // Whatever certificate.
     client.args(["-o", "-4", "-h", "localhost", "-d", database, "-p", &port.to_string()]);
-    client
+    // From a pipe that is at its end it would read for ever.
+    let request = File::open(scratch.write("request", request)).unwrap();
+    client.stdin(request).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Process::start(&mut client).finish().success()
 }
 
 /// A `selfserv`, which answers with what it was asked.
@@ -81,7 +86,7 @@ fn tstclnt_and_selfserv(name: &str) {
     let capture = capture(&scratch, &suite);
     let port = free_port();
     let SelfServ { mut process, said } = SelfServ::start(&suite, &database, port);
-    let done = run_with_input(&mut client(&suite, &database, port), &request).success();
+    let done = client(&suite, &database, &scratch, port, &request);
     let response = done.stdout;
     assert!(response.windows(request.len()).any(|part| part == request), "the answer");
     let server = process.pid();
@@ -106,7 +111,7 @@ fn tstclnt_sends_and_receives(name: &str) {
     let capture = capture(&scratch, &suite);
     let server =
         Server::start(&scratch, &certificate, Language::Python, 1, request.len(), &response);
-    let done = run_with_input(&mut client(&suite, &database, server.port), &request).success();
+    let done = client(&suite, &database, &scratch, server.port, &request);
     assert_eq!(digest(&done.stdout), digest(&response));
     server.finish();
     let lines = capture.stop().lines();
