@@ -26,13 +26,8 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let mut found = 0;
     let mut text = String::new();
     for (candidate, interface) in candidates {
-        let wanted = Wanted {
-            interface,
-            placement: Placement::Auto,
-            text: true,
-            keys: true,
-            version: None,
-        };
+        let wanted =
+            Wanted { interface, placement: Placement::Auto, text: true, keys: true, version: None };
         match analysis::plan(candidate, &wanted) {
             Ok(planned) => {
                 found += 1;
@@ -65,7 +60,10 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<(Candidate, Interfac
                 // What is missing will be said.
                 interfaces.push(Interface::OpenSsl);
             }
-            interfaces.into_iter().map(|interface| Ok((discover::given(path)?, interface))).collect()
+            interfaces
+                .into_iter()
+                .map(|interface| Ok((discover::given(path)?, interface)))
+                .collect()
         }
         InspectTarget::Pid(pid) => {
             if !discover::process::exists(*pid) {
@@ -163,7 +161,10 @@ fn describe_layout(planned: &Planned, out: &mut String) -> std::fmt::Result {
         }
         (Family::GnuTls | Family::Nss, _) => {
             if let Object::Behind(offset) = analysis.object {
-                writeln!(out, "  layout    the connection is what PRFileDesc+{offset:#x} points to")?;
+                writeln!(
+                    out,
+                    "  layout    the connection is what PRFileDesc+{offset:#x} points to"
+                )?;
             }
             return writeln!(out, "  layout    descriptor: addresses come from the traffic");
         }

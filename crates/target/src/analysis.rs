@@ -4,10 +4,10 @@
 use crate::api::OPENSSL;
 use crate::elf::Machine;
 use crate::family::{Family, family, tell_tales, version_string};
+use crate::gnutls::Transport;
 use crate::image::Image;
 use crate::keys::{self, KeyPlan};
 use crate::layout::{BioLayout, SSL_ACCESSORS, SslLayout, bio_layout, ssl_layout};
-use crate::gnutls::Transport;
 use crate::site::{FunctionPlan, Object, Options, Placement, Planner};
 use crate::{Error, layout};
 use serde::Serialize;

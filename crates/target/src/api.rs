@@ -42,7 +42,12 @@ const OUT_4: ResultStyle = ResultStyle::OutParam { arg: 4 };
 const OUT_5: ResultStyle = ResultStyle::OutParam { arg: 5 };
 const NONE: ResultStyle = ResultStyle::None;
 
-pub(crate) const fn function(name: &'static str, op: Op, arguments: usize, result: ResultStyle) -> Function {
+pub(crate) const fn function(
+    name: &'static str,
+    op: Op,
+    arguments: usize,
+    result: ResultStyle,
+) -> Function {
     Function { name, op, arguments, result }
 }
 

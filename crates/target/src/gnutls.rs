@@ -139,7 +139,7 @@ fn packets_are_known(image: &Image<'_>) -> bool {
         }
         at = instruction.next_ip();
     }
-    known.iter().all(|(offset, size)| {
-        loads.iter().any(|(loaded, width)| loaded == offset && width >= size)
-    })
+    known
+        .iter()
+        .all(|(offset, size)| loads.iter().any(|(loaded, width)| loaded == offset && width >= size))
 }

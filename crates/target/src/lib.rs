@@ -37,4 +37,6 @@ pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_v
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use nss::NoMethods;
 pub use prefilter::carries_tls;
-pub use site::{Exit, FunctionPlan, Object, Op, Options, Placement, PlacementKind, ResultStyle, Site};
+pub use site::{
+    Exit, FunctionPlan, Object, Op, Options, Placement, PlacementKind, ResultStyle, Site,
+};

@@ -154,7 +154,10 @@ fn the_distributions_wget_is_found_and_parsed() {
     assert_eq!(request.head.path.as_deref(), Some(&*format!("/{marker}")));
     assert_eq!(digest(&response.body), digest(&file));
     let remote = request.head.remote.as_ref().expect("the address is known");
-    assert_eq!((remote.ip.to_string().as_str(), remote.port), ("127.0.0.1", nginx_port(&request.head.headers)));
+    assert_eq!(
+        (remote.ip.to_string().as_str(), remote.port),
+        ("127.0.0.1", nginx_port(&request.head.headers))
+    );
 }
 
 fn nginx_port(headers: &Option<Vec<e2e::line::Field>>) -> u16 {

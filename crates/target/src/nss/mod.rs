@@ -16,7 +16,7 @@ use crate::api::function;
 use crate::elf::Symbol;
 use crate::family::{Family, nss_version};
 use crate::image::Image;
-use crate::keys;
+use crate::keys::{self, bounds::Bounds};
 use crate::site::{FunctionPlan, Object, Op, Options, Placement, Placer, ResultStyle};
 use methods::{Method, Methods};
 
@@ -53,9 +53,12 @@ pub(crate) fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error>
          type is PR_DESC_LAYERED and whose sendfile is PR_EmulateSendFile",
         methods.set_up
     ));
+    let bounds = Bounds::new(&image);
     for (method, name, called, op, arguments, result) in FUNCTIONS {
-        // How long the function is, no symbol says.
-        let symbol = Symbol { vaddr: methods.address(method), size: 0 };
+        let vaddr = methods.address(method);
+        // No symbol says how long it is.
+        let range = bounds.around(vaddr).filter(|range| range.start == vaddr);
+        let symbol = Symbol { vaddr, size: range.map_or(0, |range| range.end - range.start) };
         let placer = Placer { image: &image, options };
         let function = function(name, op, arguments, result);
         let placed = if options.placement == Placement::Entry {

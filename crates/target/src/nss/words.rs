@@ -227,8 +227,7 @@ impl<'i, 'a> Machine<'i, 'a> {
     }
 
     fn on_stack(instruction: &Instruction) -> Option<i64> {
-        (instruction.memory_base() == Register::RSP
-            && instruction.memory_index() == Register::None)
+        (instruction.memory_base() == Register::RSP && instruction.memory_index() == Register::None)
             .then_some(instruction.memory_displacement64() as i64)
     }
 
@@ -308,7 +307,8 @@ impl<'i, 'a> Machine<'i, 'a> {
             if self.stack.len() < MOST_STORED {
                 self.stack.insert(at.saturating_add(skip.into()), word);
             }
-        } else if let Some(at) = self.address(instruction).and_then(|at| at.checked_add(skip.into()))
+        } else if let Some(at) =
+            self.address(instruction).and_then(|at| at.checked_add(skip.into()))
             && self.memory.len() < MOST_STORED
         {
             self.memory.insert(at, word);

@@ -194,10 +194,8 @@ impl<'i, 'a> Planner<'i, 'a> {
 /// The layers that this file's functions make of one another, as `(caller, callee)`.
 fn bases(image: &Image<'_>, interface: &Functions) -> Vec<(&'static str, &'static str)> {
     let mut found: Vec<(&str, &str)> = Vec::new();
-    let proofs = [
-        (interface.layered_on, goes_through as Proof),
-        (interface.built_on, mentions as Proof),
-    ];
+    let proofs =
+        [(interface.layered_on, goes_through as Proof), (interface.built_on, mentions as Proof)];
     for (table, proof) in proofs {
         for &(caller, callee) in table {
             let known = found.iter().any(|(known, _)| *known == caller);
