@@ -236,8 +236,7 @@ static size_t received(struct end *end, const char *function, const void *data, 
 
 static size_t send_plain(struct end *end, const void *data, size_t len)
 {
-	return sent(end, "gnutls_record_send", data,
-		    gnutls_record_send(end->session, data, len));
+	return sent(end, "gnutls_record_send", data, gnutls_record_send(end->session, data, len));
 }
 
 static size_t send_2(struct end *end, const void *data, size_t len)
@@ -409,10 +408,10 @@ static void refused(const struct kind *kind, writer *write, enum resume how)
 	memcpy(data, text(len), len);
 	memcpy(copy, data, len);
 	while (done < len) {
-		ssize_t moved = write == send_2 ? gnutls_record_send2(client.session, data + done,
-								      len - done, 0, 0)
-						: gnutls_record_send(client.session, data + done,
-								     len - done);
+		ssize_t moved =
+		    write == send_2
+			? gnutls_record_send2(client.session, data + done, len - done, 0, 0)
+			: gnutls_record_send(client.session, data + done, len - done);
 
 		if (moved == GNUTLS_E_AGAIN && how == WITH_NOTHING)
 			memset(data + done, '!', len - done);

@@ -1,8 +1,8 @@
 /*
  * Calls each function of NSPR that moves plaintext through NSS's TLS layer, over success, error,
  * retry and partial paths, and prints what each call moved. A client and a server of one process
- * talk over loopback: NSS takes no local sockets. It also uses files, pipes and sockets that have no TLS layer, of which it
- * prints nothing.
+ * talk over loopback: NSS takes no local sockets. It also uses files, pipes and sockets that have
+ * no TLS layer, of which it prints nothing.
  *
  * nss_calls CERTIFICATE KEY FILE    the first two in DER, the key as PKCS #8; FILE is what
  *                                   PR_SendFile sends
@@ -105,8 +105,8 @@ static void load_certificate(const char *certificate_path, const char *key_path)
 	SECItem nickname = {siBuffer, (unsigned char *)"test", 4};
 	PK11SlotInfo *slot = PK11_GetInternalKeySlot();
 
-	certificate = CERT_NewTempCertificate(CERT_GetDefaultCertDB(), &der, NULL, PR_FALSE,
-					      PR_TRUE);
+	certificate =
+	    CERT_NewTempCertificate(CERT_GetDefaultCertDB(), &der, NULL, PR_FALSE, PR_TRUE);
 	if (!certificate)
 		fail("CERT_NewTempCertificate");
 	if (PK11_ImportDERPrivateKeyInfoAndReturnKey(slot, &pkcs8, &nickname, NULL, PR_FALSE,
@@ -189,13 +189,12 @@ static void open_pair(const struct kind *kind)
 	client.socket = fds[0];
 	server.socket = fds[1];
 	for (int i = 0; i < 2; i++) {
-		plain[i] = kind->datagrams ? PR_ImportUDPSocket(fds[i])
-					   : PR_ImportTCPSocket(fds[i]);
+		plain[i] =
+		    kind->datagrams ? PR_ImportUDPSocket(fds[i]) : PR_ImportTCPSocket(fds[i]);
 	}
 	client.fd = with_tls(kind, plain[0]);
 	server.fd = with_tls(kind, plain[1]);
-	if (SSL_AuthCertificateHook(client.fd, trust, NULL) ||
-	    SSL_SetURL(client.fd, "localhost"))
+	if (SSL_AuthCertificateHook(client.fd, trust, NULL) || SSL_SetURL(client.fd, "localhost"))
 		fail("SSL_AuthCertificateHook");
 	if (SSL_ConfigServerCert(server.fd, certificate, key, NULL, 0))
 		fail("SSL_ConfigServerCert");
@@ -286,8 +285,7 @@ static size_t read_plain(struct end *end, void *data, size_t len)
 
 static size_t recv_plain(struct end *end, void *data, size_t len)
 {
-	return received(end, "PR_Recv", data,
-			PR_Recv(end->fd, data, len, 0, PR_INTERVAL_NO_WAIT));
+	return received(end, "PR_Recv", data, PR_Recv(end->fd, data, len, 0, PR_INTERVAL_NO_WAIT));
 }
 
 /* Looks first: that moves nothing. */

@@ -6,7 +6,7 @@ use crate::site::{Op, ResultStyle, Wrapper};
 
 /// What the planner has to know about an interface.
 #[derive(Debug)]
-pub(crate) struct Functions {
+pub(crate) struct Table {
     /// Carriers of plaintext first, the ones that return the count before others of their kind.
     pub(crate) functions: &'static [Function],
     /// The wrappers that may share an internal function, the one that returns the count first.
@@ -19,7 +19,7 @@ pub(crate) struct Functions {
 }
 
 /// OpenSSL and its forks.
-pub(crate) static OPENSSL: Functions = Functions {
+pub(crate) static OPENSSL: Table = Table {
     functions: &FUNCTIONS,
     wrappers: &WRAPPERS,
     layered_on: &LAYERED_ON,

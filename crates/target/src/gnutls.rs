@@ -9,7 +9,7 @@
 
 use crate::Error;
 use crate::analysis::Analysis;
-use crate::api::{self, Functions, function};
+use crate::api::{self, Table, function};
 use crate::code::decode_one;
 use crate::elf::Machine;
 use crate::family::{Family, gnutls_version};
@@ -37,7 +37,7 @@ const FUNCTIONS: [api::Function; 11] = [
     function("gnutls_deinit", Op::Free, 1, ResultStyle::None),
 ];
 
-static INTERFACE: Functions = Functions {
+static INTERFACE: Table = Table {
     functions: &FUNCTIONS,
     wrappers: &[],
     layered_on: &[("gnutls_record_send", "gnutls_record_send2")],
@@ -112,7 +112,7 @@ fn transport(image: &Image<'_>) -> Result<Transport, String> {
 }
 
 /// True if `gnutls_packet_get` takes a packet's data from where the kernel side does: a pointer
-/// at 0x18 and bytes to skip at 0x10; the end is at 0x20 (`mbuffer_st` of lib/gnutls_int.h).
+/// at 0x18 and bytes to skip at 0x10; the end is at 0x20 (`mbuffer_st` of `lib/gnutls_int.h`).
 fn packets_are_known(image: &Image<'_>) -> bool {
     const LONGEST: usize = 64;
     let known = [(0x10, 8), (0x18, 8), (0x20, 4)];

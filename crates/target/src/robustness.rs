@@ -4,7 +4,7 @@ use crate::fixture::Fixture;
 use crate::keys::LABELS;
 use crate::keys::tests::logging_library;
 use crate::{
-    Options, Placement, analyze_with, carries_tls, keys, keys_for_version, libcrypto_layout,
+    Interface, Options, Placement, carries_tls, keys, keys_for_version, libcrypto_layout,
     version_string,
 };
 use iced_x86::code_asm::{CodeAssembler, *};
@@ -33,14 +33,29 @@ fn library() -> Vec<u8> {
         a.mov(rax, qword_ptr(rdi + 0x10)).unwrap();
         a.ret().unwrap();
     };
-    ["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex2", "SSL_peek", "SSL_free"]
-        .into_iter()
-        .fold(Fixture::new(), |fixture, name| fixture.function(name, wrapper))
-        .function("SSL_get_rbio", accessor)
-        .function("SSL_get_wbio", accessor)
-        .function("BIO_get_shutdown", accessor)
-        .function("BIO_get_data", accessor)
-        .elf()
+    [
+        "SSL_read",
+        "SSL_read_ex",
+        "SSL_write",
+        "SSL_write_ex2",
+        "SSL_peek",
+        "SSL_free",
+        "gnutls_record_recv",
+        "gnutls_record_send",
+        "gnutls_record_send2",
+        "gnutls_packet_get",
+        "SSL_ImportFD",
+        "SSL_OptionSet",
+        "PR_GetDefaultIOMethods",
+        "PR_EmulateSendFile",
+    ]
+    .into_iter()
+    .fold(Fixture::new(), |fixture, name| fixture.function(name, wrapper))
+    .function("SSL_get_rbio", accessor)
+    .function("SSL_get_wbio", accessor)
+    .function("BIO_get_shutdown", accessor)
+    .function("BIO_get_data", accessor)
+    .elf()
 }
 
 /// Strings that make the search for keys look at code.
@@ -61,7 +76,10 @@ fn analyse_everything(bytes: &[u8]) {
         for avoid_uretprobe in [false, true] {
             // The search is the same wherever the probes go.
             let keys = avoid_uretprobe && placement == Placement::Auto;
-            let _ = analyze_with(bytes, Options { placement, avoid_uretprobe, keys });
+            for interface in Interface::ALL {
+                let _ = interface.test()(bytes);
+                let _ = interface.analyze(bytes, Options { placement, avoid_uretprobe, keys });
+            }
         }
     }
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());

@@ -16,8 +16,8 @@ enum record_kind {
 	RECORD_SENDFILE = 5,   /* `len` bytes went by that never were in the program's memory */
 	RECORD_CLOSE = 6,      /* struct ending: the TLS object was freed or cleared */
 	RECORD_EXIT = 7,       /* the process `tgid_or_tid` ended */
-	RECORD_HELD = 8,       /* `len` payload bytes of an interrupted call: some may be sent yet */
-	RECORD_RELEASED = 9,   /* the first `len` bytes of the last RECORD_HELD were sent */
+	RECORD_HELD = 8,     /* `len` payload bytes of an interrupted call: some may be sent yet */
+	RECORD_RELEASED = 9, /* the first `len` bytes of the last RECORD_HELD were sent */
 };
 
 enum record_direction {

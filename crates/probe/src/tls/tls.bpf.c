@@ -696,8 +696,8 @@ static __always_inline bool holds(struct pt_regs *ctx, const struct frame *frame
 }
 
 /*
- * The data of a gnutls_packet_t, whose address is at `at`: bytes to skip, and where the rest begins.
- * target::gnutls has checked that in the library.
+ * The data of a gnutls_packet_t, whose address is at `at`: bytes to skip, and where the rest
+ * begins. target::gnutls has checked that in the library.
  */
 static __always_inline __u64 packet_data(__u64 at)
 {

@@ -10,6 +10,7 @@ use super::words::{Machine, Word};
 use crate::code::decode_one;
 use crate::elf::Machine as InstructionSet;
 use crate::image::{Callee, Image};
+use crate::keys::bounds::Bounds;
 use iced_x86::FlowControl;
 use std::collections::HashMap;
 
@@ -64,11 +65,11 @@ impl Methods {
         if image.elf.machine != InstructionSet::X86_64 {
             return Err(NoMethods::Machine);
         }
-        let starts = image.dynamic.function_addresses(&image.elf);
+        let bounds = Bounds::new(image);
         let mut found: Option<Self> = None;
         for call in calls(image, NAMES[0]) {
-            let start = starts.iter().copied().filter(|start| *start <= call).max();
-            for methods in made_by(image, start.unwrap_or(call), call) {
+            let start = bounds.around(call).map_or(call, |function| function.start);
+            for methods in made_by(image, start, call) {
                 match &found {
                     Some(known) if known.functions != methods.functions => {
                         return Err(NoMethods::SeveralTables(known.set_up, methods.set_up));
@@ -89,11 +90,9 @@ impl Methods {
 /// The tables that the code around `call` makes. It is followed in a straight line: making a
 /// table takes no decisions.
 fn made_by(image: &Image<'_>, start: u64, call: u64) -> Vec<Methods> {
-    /// Between two exported functions of libssl lie at most some ten KiB.
-    const FARTHEST: u64 = 0x10_0000;
     /// A hundred times what it takes.
     const LONGEST: u64 = 0x4000;
-    if call.saturating_sub(start) > FARTHEST {
+    if call.saturating_sub(start) > LONGEST {
         return Vec::new();
     }
     let mut machine = Machine::new(image, SEND_FILE);

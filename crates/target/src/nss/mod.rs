@@ -6,6 +6,8 @@
 //! only, with plaintext. They are static; [`methods`] finds them.
 
 mod methods;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use methods::NoMethods;
@@ -59,12 +61,12 @@ pub(crate) fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error>
         // No symbol says how long it is.
         let range = bounds.around(vaddr).filter(|range| range.start == vaddr);
         let symbol = Symbol { vaddr, size: range.map_or(0, |range| range.end - range.start) };
-        let placer = Placer { image: &image, options };
+        let place = Placer { image: &image, options };
         let function = function(name, op, arguments, result);
         let placed = if options.placement == Placement::Entry {
-            placer.place_plain(&function, &symbol)
+            place.place_plain(&function, &symbol)
         } else {
-            placer.place_exported(&function, &symbol)
+            place.place_exported(&function, &symbol)
         };
         match placed {
             Ok(placed) => analysis.functions.push(FunctionPlan {

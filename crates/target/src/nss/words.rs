@@ -101,12 +101,11 @@ impl<'i, 'a> Machine<'i, 'a> {
                 let low = self.source(instruction, 1);
                 self.set_vector(instruction.op0_register(), [low, Word::Known(0)]);
             }
-            Code::Movhps_xmm_m64 | Code::Movhpd_xmm_m64 | Code::Pinsrq_xmm_rm64_imm8 => {
-                let high = self.source(instruction, 1);
-                let [low, _] = self.vector(instruction.op0_register());
-                self.set_vector(instruction.op0_register(), [low, high]);
-            }
-            Code::Punpcklqdq_xmm_xmmm128 | Code::Unpcklpd_xmm_xmmm128 | Code::Movlhps_xmm_xmm => {
+            Code::Movhps_xmm_m64
+            | Code::Movhpd_xmm_m64
+            | Code::Punpcklqdq_xmm_xmmm128
+            | Code::Unpcklpd_xmm_xmmm128
+            | Code::Movlhps_xmm_xmm => {
                 let high = self.source(instruction, 1);
                 let [low, _] = self.vector(instruction.op0_register());
                 self.set_vector(instruction.op0_register(), [low, high]);

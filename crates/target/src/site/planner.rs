@@ -5,7 +5,7 @@ use super::entry::first_instruction;
 use super::inner::{Inner, Wrapper, goes_through, mentions, shared_inner};
 use super::place::Placer;
 use super::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle};
-use crate::api::{self, Functions};
+use crate::api::{self, Table};
 use crate::code;
 use crate::elf::{Machine, Symbol};
 use crate::image::Image;
@@ -13,7 +13,7 @@ use crate::image::Image;
 /// Plans all functions of one file.
 pub(crate) struct Planner<'i, 'a> {
     image: &'i Image<'a>,
-    interface: &'static Functions,
+    interface: &'static Table,
     options: Options,
     plain: bool,
     /// Which exported function sees the calls of which other, because that one calls it.
@@ -23,11 +23,7 @@ pub(crate) struct Planner<'i, 'a> {
 }
 
 impl<'i, 'a> Planner<'i, 'a> {
-    pub(crate) fn new(
-        image: &'i Image<'a>,
-        interface: &'static Functions,
-        options: Options,
-    ) -> Self {
+    pub(crate) fn new(image: &'i Image<'a>, interface: &'static Table, options: Options) -> Self {
         let plain = options.placement == Placement::Entry || image.elf.machine != Machine::X86_64;
         let bases = if plain { Vec::new() } else { bases(image, interface) };
         Self { image, interface, options, plain, bases, plans: Vec::new(), notes: Vec::new() }
@@ -192,7 +188,7 @@ impl<'i, 'a> Planner<'i, 'a> {
 }
 
 /// The layers that this file's functions make of one another, as `(caller, callee)`.
-fn bases(image: &Image<'_>, interface: &Functions) -> Vec<(&'static str, &'static str)> {
+fn bases(image: &Image<'_>, interface: &Table) -> Vec<(&'static str, &'static str)> {
     let mut found: Vec<(&str, &str)> = Vec::new();
     let proofs =
         [(interface.layered_on, goes_through as Proof), (interface.built_on, mentions as Proof)];
