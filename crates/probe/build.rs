@@ -10,6 +10,10 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
     ("src/tls/tls.bpf.c", "tls.bpf.o", &[]),
     ("src/tls/tls.bpf.c", "tls_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
     ("src/tls/tls.bpf.c", "tls_no_ringbuf.bpf.o", &["-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"]),
+    ("src/shell/shell.bpf.c", "shell.bpf.o", &[]),
+    ("src/shell/shell.bpf.c", "shell_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
+    ("src/shell/shell.bpf.c", "shell_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    ("src/shell/shell.bpf.c", "shell_no_btf_loop.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"]),
     // The same without CO-RE relocations, for kernels that do not describe their types.
     ("src/tls/tls.bpf.c", "tls_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
     ("src/tls/tls.bpf.c", "tls_no_btf_loop.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"]),
@@ -18,6 +22,8 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
         "tls_no_btf_ringbuf.bpf.o",
         &["-DWITHOUT_BTF", "-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"],
     ),
+    ("src/packets/packets.bpf.c", "packets.bpf.o", &[]),
+    ("src/packets/packets.bpf.c", "packets_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
     ("src/keys/keys.bpf.c", "keys.bpf.o", &[]),
     ("src/keys/keys.bpf.c", "keys_no_ringbuf.bpf.o", &["-DWITHOUT_RINGBUF"]),
     ("src/keys/keys.bpf.c", "keys_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
@@ -28,6 +34,11 @@ fn main() {
     println!("cargo::rerun-if-changed=src/include");
     println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
     println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
+    println!("cargo::rerun-if-changed=src/shell/shell.h");
+    println!("cargo::rerun-if-changed=src/shell/task.h");
+    for header in ["packets.h", "headers.h", "owner.h"] {
+        println!("cargo::rerun-if-changed=src/packets/{header}");
+    }
     println!("cargo::rerun-if-changed=build.rs");
     for (source, object, defines) in OBJECTS {
         println!("cargo::rerun-if-changed={source}");

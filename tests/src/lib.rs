@@ -24,8 +24,10 @@ pub mod process;
 pub mod rights;
 pub mod s_client;
 pub mod scratch;
+pub mod shells;
 pub mod stream;
 pub mod suite;
+pub mod terminal;
 pub mod version;
 
 pub use capture::{Capture, Captured};

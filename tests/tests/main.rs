@@ -15,5 +15,6 @@ mod nspr;
 mod output;
 mod placement;
 mod run_command;
+mod shells;
 mod streaming;
 mod versions;

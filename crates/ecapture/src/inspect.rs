@@ -1,7 +1,8 @@
-//! `ecapture inspect`: which TLS libraries a file or a process has, what would be probed, and why.
+//! `ecapture inspect`: which TLS libraries a file or a process has, or which shell it is, what would be
+//! probed, and why.
 
 use crate::analysis::{self, Planned, Wanted};
-use crate::log;
+use crate::{log, shell};
 use anyhow::{Context as _, bail};
 use cli::{Format, InspectConfig, InspectTarget};
 use discover::{Candidate, Finder, Scope};
@@ -9,7 +10,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
-use target::{Exit, Family, Interface, KeySource, Object, Placement};
+use target::{Exit, Family, Interface, KeySource, Lines, Object, Placement, Shell};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -20,12 +21,32 @@ struct Report<'a> {
     analysis: &'a target::Analysis,
 }
 
+#[derive(Serialize)]
+struct ShellReport<'a> {
+    path: &'a str,
+    #[serde(flatten)]
+    plan: &'a target::ShellPlan,
+}
+
 /// Prints what is found. Exit status 1 if nothing is.
 pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let candidates = candidates(config)?;
     let mut found = 0;
     let mut text = String::new();
     for (candidate, interface) in candidates {
+        let Some(interface) = interface else {
+            let Some(kind) = shell::kind(&candidate) else { continue };
+            found += 1;
+            let planned = shell::plan(candidate, kind)?;
+            match config.format {
+                Format::Json => {
+                    text += &serde_json::to_string(&shell_report(&planned))?;
+                    text.push('\n');
+                }
+                Format::Text => describe_shell(&planned, &mut text)?,
+            }
+            continue;
+        };
         let wanted =
             Wanted { interface, placement: Placement::Auto, text: true, keys: true, version: None };
         match analysis::plan(candidate, &wanted) {
@@ -51,14 +72,19 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The files to look at, once for each interface that they may have.
-fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<(Candidate, Interface)>> {
+/// The files to look at, once for each interface that they may have; without one for shells.
+fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<(Candidate, Option<Interface>)>> {
     match &config.target {
         InspectTarget::Path(path) => {
-            let mut interfaces = analysis::interfaces(&discover::given(path)?)?;
+            let candidate = discover::given(path)?;
+            let mut interfaces: Vec<Option<Interface>> =
+                analysis::interfaces(&candidate)?.into_iter().map(Some).collect();
+            if shell::kind(&candidate).is_some() {
+                interfaces.push(None);
+            }
             if interfaces.is_empty() {
                 // What is missing will be said.
-                interfaces.push(Interface::OpenSsl);
+                interfaces.push(Some(Interface::OpenSsl));
             }
             interfaces
                 .into_iter()
@@ -70,8 +96,10 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<(Candidate, Interfac
                 bail!("there is no process {pid}");
             }
             let mut found = Vec::new();
-            for interface in Interface::ALL {
-                let scan = Finder::new(interface.test()).scan_processes(Scope::Only(&[*pid]));
+            let interfaces = Interface::ALL.into_iter().map(|one| (one.test(), Some(one)));
+            let shells: (fn(&[u8]) -> bool, _) = (carries_shell, None);
+            for (test, interface) in interfaces.chain([shells]) {
+                let scan = Finder::new(test).scan_processes(Scope::Only(&[*pid]));
                 if scan.unreadable > 0 {
                     bail!("no right to look at process {pid}; run as its user or as root");
                 }
@@ -84,12 +112,57 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<(Candidate, Interfac
                 bail!(
                     "process {pid} has no file mapped that defines SSL_read and SSL_write, \
                      gnutls_record_recv and gnutls_record_send, or SSL_ImportFD: it uses no library of \
-                     the OpenSSL family, no GnuTLS and no NSS, or a static one without symbols"
+                     the OpenSSL family, no GnuTLS and no NSS, or a static one without symbols; and it \
+                     is no shell"
                 );
             }
             Ok(found)
         }
     }
+}
+
+fn carries_shell(bytes: &[u8]) -> bool {
+    [Shell::Bash, Shell::Zsh].iter().any(|shell| target::is_shell(bytes, *shell))
+}
+
+fn shell_report(planned: &shell::Planned) -> ShellReport<'_> {
+    ShellReport { path: &planned.library.path, plan: &planned.plan }
+}
+
+fn describe_shell(planned: &shell::Planned, out: &mut String) -> std::fmt::Result {
+    let plan = &planned.plan;
+    writeln!(out, "{}", planned.library.path)?;
+    writeln!(out, "  shell     {}", plan.shell.name())?;
+    writeln!(out, "  version   {}", plan.version.as_deref().unwrap_or("unknown"))?;
+    writeln!(out, "  build-id  {}", plan.build_id.as_deref().unwrap_or("none"))?;
+    writeln!(out, "  machine   {:?}", plan.machine)?;
+    let site = |what: &str, site: &target::Site, out: &mut String| {
+        let (at, text) = (site.vaddr, &site.instruction);
+        writeln!(out, "  {what:<9} {at:#x} `{text}`{}", stepping(site))
+    };
+    match &plan.lines {
+        Lines::Calls(calls) => {
+            for call in calls {
+                site("read", &call.call, out)?;
+                site("line", &call.back, out)?;
+            }
+        }
+        Lines::Function(entry) => {
+            site("read", entry, out)?;
+            writeln!(out, "  line      return probe at the same place")?;
+        }
+    }
+    if let Some(prompt) = &plan.prompt {
+        site("prompt", prompt, out)?;
+    }
+    writeln!(out, "  why       {}", plan.why)?;
+    for variable in [plan.status, plan.line_count, plan.executing].into_iter().flatten() {
+        writeln!(out, "  variable  {} at {:#x}", variable.name, variable.vaddr)?;
+    }
+    for note in &plan.notes {
+        writeln!(out, "  note      {note}")?;
+    }
+    Ok(())
 }
 
 fn report(planned: &Planned) -> Report<'_> {

@@ -12,12 +12,15 @@ pub mod keys;
 mod mapping;
 mod memory;
 mod object;
+pub mod packets;
 mod perf_event;
 mod pi_mutex;
 pub mod priority;
 mod queue;
+mod reader;
 mod record;
 mod ring;
+pub mod shell;
 pub mod tls;
 
 pub use error::Error;

@@ -36,4 +36,15 @@ pub enum Error {
     /// The functions behind NSS's TLS layer were not found.
     #[error("the methods of NSS's TLS layer were not found: {0}")]
     NoLayer(#[from] crate::nss::NoMethods),
+    /// Not the shell that was asked for, or one without names.
+    #[error(
+        "not {shell}: the file defines no {function} (a stripped static build has no names; \
+         use the dynamically linked one)"
+    )]
+    NoShellFunctions {
+        /// Which shell.
+        shell: &'static str,
+        /// What it should define.
+        function: &'static str,
+    },
 }

@@ -25,6 +25,7 @@ mod nss;
 mod prefilter;
 #[cfg(test)]
 mod robustness;
+mod shell;
 mod site;
 
 pub use analysis::{Analysis, analyze, analyze_with};
@@ -37,6 +38,7 @@ pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_v
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use nss::NoMethods;
 pub use prefilter::carries_tls;
+pub use shell::{Call, Lines, Shell, ShellPlan, Variable, analyze_shell, is_shell};
 pub use site::{
     Exit, FunctionPlan, Object, Op, Options, Placement, PlacementKind, ResultStyle, Site,
 };

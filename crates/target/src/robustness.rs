@@ -4,8 +4,8 @@ use crate::fixture::Fixture;
 use crate::keys::LABELS;
 use crate::keys::tests::logging_library;
 use crate::{
-    Interface, Options, Placement, carries_tls, keys, keys_for_version, libcrypto_layout,
-    version_string,
+    Interface, Options, Placement, Shell, analyze_shell, carries_tls, is_shell, keys,
+    keys_for_version, libcrypto_layout, version_string,
 };
 use iced_x86::code_asm::{CodeAssembler, *};
 use proptest::collection::vec;
@@ -48,6 +48,9 @@ fn library() -> Vec<u8> {
         "SSL_OptionSet",
         "PR_GetDefaultIOMethods",
         "PR_EmulateSendFile",
+        "read_command",
+        "zleentry",
+        "readline",
     ]
     .into_iter()
     .fold(Fixture::new(), |fixture, name| fixture.function(name, wrapper))
@@ -70,6 +73,10 @@ fn analyse_everything(bytes: &[u8]) {
     let _ = carries_tls(bytes);
     let _ = libcrypto_layout(bytes);
     let _ = version_string(bytes);
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Readline] {
+        let _ = is_shell(bytes, shell);
+        let _ = analyze_shell(bytes, shell);
+    }
     let _ = keys(bytes);
     let _ = keys_for_version(bytes, "openssl 1.0.2u");
     for placement in [Placement::Auto, Placement::Entry] {

@@ -8,10 +8,12 @@ mod balance;
 mod files;
 mod module;
 mod output;
+mod shell;
 mod signals;
 mod tls;
 mod wait;
 
+pub(crate) use shell::run as shell;
 pub(crate) use tls::run as tls;
 
 use crate::child::{self, Child};
@@ -116,6 +118,10 @@ impl<'a, M: Module> Run<'a, M> {
         // The program after `--` runs from its own file at once.
         if everything && let Some(path) = program.first().and_then(child::executable) {
             candidates.extend(files::program(&path, files.test));
+        }
+        if everything {
+            let installed = files.installed.iter();
+            candidates.extend(installed.filter_map(|path| files::program(path, files.test)));
         }
         let search = Search::start(files::Options {
             given: candidates,

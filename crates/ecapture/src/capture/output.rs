@@ -3,7 +3,7 @@
 use super::Common;
 use anyhow::Context as _;
 use cli::Format;
-use event::Record;
+use event::{Command, Record};
 use flow::Emit;
 use sink::{Har, Output, OutputState};
 use std::io::IsTerminal as _;
@@ -72,6 +72,23 @@ impl Writer {
         self.error.take()
     }
 
+    /// Writes a command line.
+    pub(crate) fn command(&mut self, command: &Command) {
+        if self.enough() {
+            return;
+        }
+        let outcome = self.output.write_command(command);
+        self.count(outcome);
+    }
+
+    fn count(&mut self, outcome: Result<OutputState, sink::OutputError>) {
+        match outcome {
+            Ok(OutputState::Open) => self.records += 1,
+            Ok(_) => {}
+            Err(error) => self.error = Some(error.into()),
+        }
+    }
+
     fn enough(&self) -> bool {
         self.limit.is_some_and(|limit| self.records >= limit)
     }
@@ -85,11 +102,8 @@ impl Emit for Writer {
         if let Some(har) = &mut self.har {
             har.record(record);
         }
-        match self.output.write(record) {
-            Ok(OutputState::Open) => self.records += 1,
-            Ok(_) => {}
-            Err(error) => self.error = Some(error.into()),
-        }
+        let outcome = self.output.write(record);
+        self.count(outcome);
     }
 }
 

@@ -1,7 +1,6 @@
 //! Puts the programs and maps into the kernel.
 
 use super::decode::Decoder;
-use super::reader::Reader;
 use super::shared::Shared;
 use super::{Capture, Options};
 use crate::attach::Probe;
@@ -14,7 +13,8 @@ use crate::memory;
 use crate::object;
 use crate::priority::{self, Rank};
 use crate::queue::Queue;
-use crate::record::Configuration;
+use crate::reader::Reader;
+use crate::record::{self, Configuration};
 use crate::ring::{BpfRing, Buffer, Rings};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, OpenObject, libbpf_sys};
 use std::io;
@@ -44,7 +44,7 @@ fn object(btf: bool, features: Features) -> &'static [u8] {
 const UPROBES: [&str; 4] = ["tls_entry", "tls_exit", "tls_end", "tls_set_fd"];
 
 /// More rings than this do not help: each is drained by the one reader.
-const MAX_RINGS: usize = 16;
+pub(crate) const MAX_RINGS: usize = 16;
 
 impl Capture {
     /// Loads the programs and attaches those that need no library.
@@ -87,7 +87,7 @@ impl Capture {
             .map(|fd| fd.try_clone_to_owned())
             .collect::<io::Result<_>>()
             .map_err(Error::Wait)?;
-        let intake = Arc::new(Intake::new(rings, queue));
+        let intake = Arc::new(Intake::new(rings, queue, record::used));
         let reader = Reader::start(fds, Arc::clone(&shared), Arc::clone(&intake))?;
         priority::take(Rank::Calm);
         let connections = object
@@ -177,7 +177,7 @@ fn set_ring_count(open: &mut OpenObject, count: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn ring_buffers(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
+pub(crate) fn ring_buffers(object: &Object, count: usize, size: usize) -> Result<Rings, Error> {
     let outer = object.maps().find(|map| map.name() == "rings").ok_or(Error::Missing("rings"))?;
     let failed = |source| Error::Ring { size, source };
     let mut buffers = Vec::with_capacity(count);

@@ -7,6 +7,7 @@ mod debian;
 mod npm;
 mod openssl;
 mod pypi;
+mod shell;
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -24,10 +25,12 @@ enum Source {
     BoringSsl { package: &'static str, version: &'static str, sources: &'static str },
     /// A wheel of `PyPI` that carries a library.
     PyPi { package: &'static str, version: &'static str },
+    /// bash, built with libreadline from the sources in Debian's archive.
+    Bash { version: &'static str, sha256: &'static str },
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 39] = [
+const LIBRARIES: [(&str, Source); 44] = [
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -35,6 +38,17 @@ const LIBRARIES: [(&str, Source); 39] = [
     ("bullseye-run", debian("bullseye", "amd64", &["openssl", "libssl1.1"])),
     ("trixie-run", debian("trixie", "amd64", &TO_RUN)),
     ("sid-run", debian("sid", "amd64", &TO_RUN)),
+    ("bullseye-shells", debian("bullseye", "amd64", &SHELLS)),
+    ("bookworm-shells", debian("bookworm", "amd64", &SHELLS)),
+    ("trixie-shells", debian("trixie", "amd64", &SHELLS)),
+    ("sid-shells", debian("sid", "amd64", &SHELLS)),
+    (
+        "readline-shells",
+        Source::Bash {
+            version: "5.2.37",
+            sha256: "370704c9c859f4060b7df19055e43bb9b5fa09d887699cf6ba87885c5485d36a",
+        },
+    ),
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
@@ -84,6 +98,9 @@ const LIBRARIES: [(&str, Source); 39] = [
 /// `openssl` of a suite that is newer than the host, with all it needs but the kernel.
 const TO_RUN: [&str; 5] = ["openssl", "libssl3t64", "libc6", "zlib1g", "libzstd1"];
 
+/// The shells of a suite, with all they need but the kernel; the static zsh has its line editor
+/// built in.
+const SHELLS: [&str; 6] = ["bash", "zsh", "zsh-static", "libtinfo6", "libcap2", "libc6"];
 /// `gnutls-cli`, `gnutls-serv` and a `wget` that is linked with `GnuTLS`, with all they need but the
 /// kernel.
 const GNUTLS_TO_RUN: [&str; 21] = [
@@ -225,6 +242,7 @@ fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
         }
         Source::Npm { package, version } => npm::fetch(&partial, package, version)?,
         Source::OpenSsl { series, flags } => openssl::build(&partial, series, flags)?,
+        Source::Bash { version, sha256 } => shell::build(&partial, version, sha256)?,
         Source::BoringSsl { package, version, sources } => {
             boringssl::build(&partial, package, version, sources)?
         }

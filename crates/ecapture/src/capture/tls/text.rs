@@ -4,6 +4,7 @@ use super::super::balance::{FunctionReport, Plaintext};
 use super::super::module::{Drained, Scope};
 use super::super::output::Writer;
 use super::super::{Common, SETTLED};
+use super::connections::Connections;
 use crate::analysis::Planned;
 use cli::TlsConfig;
 use event::{Event, LossTable};
@@ -70,10 +71,16 @@ impl Text {
     }
 
     /// Hands out what the rings hold, and tells the flow how far the record is complete.
-    pub(super) fn drain(&mut self) -> Drained {
+    pub(super) fn drain(&mut self, connections: Option<&mut Connections>) -> Drained {
         let Self { capture, flow, writer, .. } = self;
         let complete = clock::monotonic().saturating_sub(SETTLED.as_nanos() as u64);
-        let drained = capture.drain(|event| flow.event(event, writer));
+        let drained = match connections {
+            None => capture.drain(|event| flow.event(event, writer)),
+            Some(connections) => capture.drain(|event| {
+                connections.event(&event);
+                flow.event(event, writer);
+            }),
+        };
         // What still waits in the queue may be older than that.
         if !drained.more && flow.wants_tick() {
             flow.event(Event::Tick { ts: capture.time(complete) }, writer);
