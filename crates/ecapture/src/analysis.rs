@@ -53,9 +53,13 @@ pub(crate) fn plan_to_attach(
 
 /// Analyses `candidate`, and the libcrypto it works with.
 pub(crate) fn plan(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<Planned> {
+    let interface = wanted.interface;
+    let candidate = match interface {
+        Interface::Nss => beside_nspr(&candidate).unwrap_or(candidate),
+        Interface::OpenSsl | Interface::GnuTls => candidate,
+    };
     let path = candidate.path.display().to_string();
     let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
-    let interface = wanted.interface;
     let options = target::Options {
         placement: wanted.placement,
         avoid_uretprobe: doctor::return_probes_can_kill(),
@@ -95,6 +99,13 @@ pub(crate) fn plan(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<Plan
         bio,
         version,
     })
+}
+
+/// Who names NSPR, as other tools want it, means the library beside it, which has the TLS layer.
+fn beside_nspr(candidate: &Candidate) -> Option<Candidate> {
+    let name = candidate.path.file_name()?.to_str()?;
+    let beside = candidate.path.with_file_name("libssl3.so");
+    name.starts_with("libnspr4.so").then(|| discover::given(&beside).ok()).flatten()
 }
 
 /// Which interfaces a file may have.

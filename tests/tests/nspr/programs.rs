@@ -134,6 +134,20 @@ fn files_are_no_connections(name: &str) {
     assert!(lines.iter().all(|line| line.pid != done.pid), "nothing of {}", done.pid);
 }
 
+/// Other tools want NSPR named; the TLS layer is in the library beside it.
+#[test]
+fn naming_nspr_captures_the_layer_beside_it() {
+    e2e::needs_bpf!();
+    let suite = Suite::named("bookworm-nss");
+    let scratch = Scratch::new();
+    let nspr = suite.library("libnspr4.so");
+    let capture = Capture::of("nspr", &scratch, &["--nspr", nspr.to_str().unwrap()]);
+    let captured = capture.stop();
+    captured.assert_whole();
+    let attached = captured.stderr.iter().find(|line| line.contains("attached to")).unwrap();
+    assert!(attached.contains(suite.library("libssl3.so").to_str().unwrap()), "{attached}");
+}
+
 macro_rules! suites {
     ($($suite:ident = $name:literal,)*) => {
         $(mod $suite {
