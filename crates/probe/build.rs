@@ -32,6 +32,7 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
 
 fn main() {
     println!("cargo::rerun-if-changed=src/include");
+    println!("cargo::rerun-if-changed=src/gotls");
     println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
     println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
     println!("cargo::rerun-if-changed=src/shell/shell.h");
@@ -54,8 +55,13 @@ fn main() {
 fn compile(source: &str, object: &str, defines: &[&str]) -> Result<(), Box<dyn error::Error>> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join(object);
-    let mut args: Vec<OsString> =
-        vec!["-mcpu=v2".into(), "-Wall".into(), "-Werror".into(), "-Isrc/include".into()];
+    let mut args: Vec<OsString> = vec![
+        "-mcpu=v2".into(),
+        "-Wall".into(),
+        "-Werror".into(),
+        "-Isrc/include".into(),
+        "-Isrc".into(),
+    ];
     // Debian keeps <asm/*.h> in a folder that clang does not search for the BPF target.
     args.push(format!("-I/usr/include/{arch}-linux-gnu").into());
     args.extend(defines.iter().map(OsString::from));

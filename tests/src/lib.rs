@@ -10,6 +10,7 @@ pub mod capture;
 pub mod certificate;
 pub mod cgroup;
 pub mod curl;
+pub mod go;
 pub mod http2;
 pub mod keylog;
 pub mod line;

@@ -6,6 +6,7 @@ mod errors;
 mod exactness;
 mod filters;
 mod gnutls;
+mod gotls;
 mod harm;
 mod inspect;
 mod keylog;

@@ -108,13 +108,6 @@ fn beside_nspr(candidate: &Candidate) -> Option<Candidate> {
     name.starts_with("libnspr4.so").then(|| discover::given(&beside).ok()).flatten()
 }
 
-/// Which interfaces a file may have.
-pub(crate) fn interfaces(candidate: &Candidate) -> anyhow::Result<Vec<Interface>> {
-    let path = candidate.path.display();
-    let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
-    Ok(Interface::ALL.into_iter().filter(|interface| interface.test()(&bytes)).collect())
-}
-
 /// The bytes of the libcrypto that goes with the library, if there is one.
 fn libcrypto(candidate: &Candidate, analysis: &Analysis) -> Option<Vec<u8>> {
     let soname = analysis.needed.iter().find(|name| name.starts_with("libcrypto"))?;

@@ -1,8 +1,10 @@
 //! `ecapture inspect`: which TLS libraries a file or a process has, or which shell it is, what would be
 //! probed, and why.
 
+mod go;
+
 use crate::analysis::{self, Planned, Wanted};
-use crate::{log, shell};
+use crate::{go as go_plan, log, shell};
 use anyhow::{Context as _, bail};
 use cli::{Format, InspectConfig, InspectTarget};
 use discover::{Candidate, Finder, Scope};
@@ -33,32 +35,11 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let candidates = candidates(config)?;
     let mut found = 0;
     let mut text = String::new();
-    for (candidate, interface) in candidates {
-        let Some(interface) = interface else {
-            let Some(kind) = shell::kind(&candidate) else { continue };
-            found += 1;
-            let planned = shell::plan(candidate, kind)?;
-            match config.format {
-                Format::Json => {
-                    text += &serde_json::to_string(&shell_report(&planned))?;
-                    text.push('\n');
-                }
-                Format::Text => describe_shell(&planned, &mut text)?,
-            }
-            continue;
-        };
-        let wanted =
-            Wanted { interface, placement: Placement::Auto, text: true, keys: true, version: None };
-        match analysis::plan(candidate, &wanted) {
-            Ok(planned) => {
+    for candidate in candidates {
+        match inspect(candidate, config.format) {
+            Ok(described) => {
                 found += 1;
-                match config.format {
-                    Format::Json => {
-                        text += &serde_json::to_string(&report(&planned))?;
-                        text.push('\n');
-                    }
-                    Format::Text => describe(&planned, &mut text)?,
-                }
+                text += &described;
             }
             Err(error) => tracing::error!("{}", log::in_one_line(&error)),
         }
@@ -72,57 +53,73 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The files to look at, once for each interface that they may have; without one for shells.
-fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<(Candidate, Option<Interface>)>> {
-    match &config.target {
-        InspectTarget::Path(path) => {
-            let candidate = discover::given(path)?;
-            let mut interfaces: Vec<Option<Interface>> =
-                analysis::interfaces(&candidate)?.into_iter().map(Some).collect();
-            if shell::kind(&candidate).is_some() {
-                interfaces.push(None);
-            }
-            if interfaces.is_empty() {
-                // What is missing will be said.
-                interfaces.push(Some(Interface::OpenSsl));
-            }
-            interfaces
-                .into_iter()
-                .map(|interface| Ok((discover::given(path)?, interface)))
-                .collect()
+/// What a file has, of the family that it is.
+fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if let Some(kind) = shell::kind(&candidate) {
+        let planned = shell::plan(candidate, kind)?;
+        match format {
+            Format::Json => text = serde_json::to_string(&shell_report(&planned))? + "\n",
+            Format::Text => describe_shell(&planned, &mut text)?,
         }
+        return Ok(text);
+    }
+    let bytes = analysis::read(&candidate.file)
+        .with_context(|| format!("cannot read {}", candidate.path.display()))?;
+    let interface = Interface::ALL.into_iter().find(|interface| interface.test()(&bytes));
+    let is_go = interface.is_none() && target::carries_go(&bytes);
+    drop(bytes);
+    // If it is none of them, what is missing will be said.
+    let interface = interface.unwrap_or(Interface::OpenSsl);
+    let wanted =
+        Wanted { interface, placement: Placement::Auto, text: true, keys: true, version: None };
+    if is_go {
+        let planned = go_plan::plan(candidate, Placement::Auto)?;
+        match format {
+            Format::Json => text = go::json(&planned)?,
+            Format::Text => go::describe(&planned, &mut text)?,
+        }
+    } else {
+        let planned = analysis::plan(candidate, &wanted)?;
+        match format {
+            Format::Json => text = serde_json::to_string(&report(&planned))? + "\n",
+            Format::Text => describe(&planned, &mut text)?,
+        }
+    }
+    Ok(text)
+}
+
+fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
+    match &config.target {
+        InspectTarget::Path(path) => Ok(vec![discover::given(path)?]),
         InspectTarget::Pid(pid) => {
             if !discover::process::exists(*pid) {
                 bail!("there is no process {pid}");
             }
-            let mut found = Vec::new();
-            let interfaces = Interface::ALL.into_iter().map(|one| (one.test(), Some(one)));
-            let shells: (fn(&[u8]) -> bool, _) = (carries_shell, None);
-            for (test, interface) in interfaces.chain([shells]) {
-                let scan = Finder::new(test).scan_processes(Scope::Only(&[*pid]));
-                if scan.unreadable > 0 {
-                    bail!("no right to look at process {pid}; run as its user or as root");
-                }
-                for (path, error) in scan.failed {
-                    tracing::warn!("cannot look at {}: {error}", path.display());
-                }
-                found.extend(scan.candidates.into_iter().map(|candidate| (candidate, interface)));
+            let scan = Finder::new(carries_anything).scan_processes(Scope::Only(&[*pid]));
+            if scan.unreadable > 0 {
+                bail!("no right to look at process {pid}; run as its user or as root");
             }
-            if found.is_empty() {
+            for (path, error) in scan.failed {
+                tracing::warn!("cannot look at {}: {error}", path.display());
+            }
+            if scan.candidates.is_empty() {
                 bail!(
                     "process {pid} has no file mapped that defines SSL_read and SSL_write, \
-                     gnutls_record_recv and gnutls_record_send, or SSL_ImportFD: it uses no library of \
-                     the OpenSSL family, no GnuTLS and no NSS, or a static one without symbols; and it \
-                     is no shell"
+                     gnutls_record_recv and gnutls_record_send, or SSL_ImportFD, or that Go built: it \
+                     uses no library of the OpenSSL family, no GnuTLS and no NSS, or a static one \
+                     without symbols; and it is no shell"
                 );
             }
-            Ok(found)
+            Ok(scan.candidates)
         }
     }
 }
 
-fn carries_shell(bytes: &[u8]) -> bool {
-    [Shell::Bash, Shell::Zsh].iter().any(|shell| target::is_shell(bytes, *shell))
+fn carries_anything(bytes: &[u8]) -> bool {
+    Interface::ALL.iter().any(|interface| interface.test()(bytes))
+        || target::carries_go(bytes)
+        || [Shell::Bash, Shell::Zsh].iter().any(|shell| target::is_shell(bytes, *shell))
 }
 
 fn shell_report(planned: &shell::Planned) -> ShellReport<'_> {

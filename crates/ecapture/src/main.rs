@@ -5,6 +5,7 @@ mod analysis;
 mod capture;
 mod child;
 mod doctor;
+mod go;
 mod inspect;
 mod keys;
 mod log;

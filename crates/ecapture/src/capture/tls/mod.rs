@@ -4,23 +4,22 @@
 mod connections;
 mod keys;
 mod packets;
+mod plan;
 mod text;
 
 use super::balance::{Balance, LibraryReport};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Module, Scope};
 use super::{Common, capture};
-use crate::analysis::{self, Planned, Wanted};
 use crate::log;
-use anyhow::bail;
-use cli::{TlsConfig, TlsFamily};
+use cli::TlsConfig;
 use connections::Connections;
 use event::LossTable;
 use keys::Keys;
 use packets::Packets;
+use plan::Plan;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
-use target::Interface;
 use text::Text;
 
 /// Runs `ecapture tls` and its like.
@@ -28,12 +27,6 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.global)?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
     let text = config.text.then(|| text::Opened::new(config, common)).transpose()?;
-    let (interface, what) = match config.family {
-        TlsFamily::OpenSsl => (Interface::OpenSsl, "OpenSSL-family library"),
-        TlsFamily::GnuTls => (Interface::GnuTls, "GnuTLS library"),
-        TlsFamily::Nss => (Interface::Nss, "NSS library"),
-        TlsFamily::Go => bail!("not available"),
-    };
     let needs_keys = config.keylog.is_some() || config.packets.is_some();
     let keys = needs_keys.then(|| keys::Opened::new(config.keylog.as_ref())).transpose()?;
     let packets = config
@@ -41,24 +34,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|config| packets::Opened::new(config).map(|opened| (opened, config)))
         .transpose()?;
-    let wanted = Wanted {
-        interface,
-        placement: match config.placement {
-            cli::Placement::Auto => target::Placement::Auto,
-            cli::Placement::Entry => target::Placement::Entry,
-        },
-        text: config.text,
-        keys: needs_keys,
-        version: config.ssl_version.clone(),
-    };
-    let files = Files {
-        test: interface.test(),
-        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, &wanted)),
-        installed: Vec::new(),
-        given: config.files.clone(),
-        flag: config.family.files_flag(),
-        what,
-    };
+    let files = plan::files(config)?;
     capture(common, files, |scope| {
         let text = text.map(|opened| opened.load(config, &scope)).transpose()?;
         let packets =
@@ -78,7 +54,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
 
 /// A library with probes in it.
 struct Attached {
-    planned: Planned,
+    plan: Plan,
     /// Its number in the plaintext part.
     text: Option<usize>,
 }
@@ -94,7 +70,7 @@ struct Tls {
 }
 
 impl Module for Tls {
-    type Plan = Box<Planned>;
+    type Plan = Plan;
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let text = self.text.iter().map(Text::fd);
@@ -102,9 +78,9 @@ impl Module for Tls {
         text.chain(keys).chain(self.packets.iter().map(Packets::fd)).collect()
     }
 
-    fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
-        let text = self.text.as_mut().map(|text| text.attach(&planned)).transpose()?;
-        let keys = match self.keys.as_mut().map(|keys| keys.attach(&planned)) {
+    fn attach(&mut self, plan: Plan) -> anyhow::Result<()> {
+        let text = self.text.as_mut().map(|text| text.attach(&plan)).transpose()?;
+        let keys = match self.keys.as_mut().map(|keys| keys.attach(&plan)) {
             None => None,
             Some(Ok(())) => Some("keys".to_owned()),
             // Its plaintext or packets are better than nothing.
@@ -116,16 +92,16 @@ impl Module for Tls {
         };
         let mut what = Vec::new();
         if text.is_some() {
-            what.push(format!("{} functions", planned.functions.len()));
+            what.push(format!("{} functions", plan.placements().len()));
         }
         what.extend(keys);
         tracing::info!(
             "attached to {} ({}), {}",
-            planned.library.path,
-            planned.version.as_deref().unwrap_or("version unknown"),
+            plan.library().path,
+            plan.version().unwrap_or("version unknown"),
             what.join(", "),
         );
-        self.attached.push(Attached { planned: *planned, text });
+        self.attached.push(Attached { plan, text });
         Ok(())
     }
 
@@ -242,15 +218,15 @@ impl Module for Tls {
 }
 
 impl Tls {
-    fn library(&self, Attached { planned, text }: &Attached) -> LibraryReport {
+    fn library(&self, Attached { plan, text }: &Attached) -> LibraryReport {
         let functions = match (&self.text, text) {
-            (Some(part), Some(number)) => part.functions(*number, planned),
+            (Some(part), Some(number)) => part.functions(*number, plan),
             _ => Vec::new(),
         };
         LibraryReport {
-            path: planned.library.path.clone(),
-            build_id: planned.library.build_id.clone(),
-            version: planned.version.clone(),
+            path: plan.library().path.clone(),
+            build_id: plan.library().build_id.clone(),
+            version: plan.version().map(str::to_owned),
             functions,
         }
     }
