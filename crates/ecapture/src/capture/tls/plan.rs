@@ -17,7 +17,7 @@ pub(super) enum Plan {
 }
 
 /// The files that the module is about, and how they are planned.
-pub(super) fn files(config: &TlsConfig) -> anyhow::Result<Files<Plan>> {
+pub(super) fn files(config: &TlsConfig) -> Files<Plan> {
     let (interface, what) = match config.family {
         // A Go program is no library.
         TlsFamily::OpenSsl | TlsFamily::Go => (Interface::OpenSsl, "OpenSSL-family library"),
@@ -35,7 +35,7 @@ pub(super) fn files(config: &TlsConfig) -> anyhow::Result<Files<Plan>> {
         version: config.ssl_version.clone(),
     };
     let (given, flag) = (config.files.clone(), config.family.files_flag());
-    Ok(match config.family {
+    match config.family {
         TlsFamily::OpenSsl | TlsFamily::GnuTls | TlsFamily::Nss => Files {
             test: interface.test(),
             plan: Box::new(move |candidate| {
@@ -56,7 +56,7 @@ pub(super) fn files(config: &TlsConfig) -> anyhow::Result<Files<Plan>> {
             flag,
             what: "Go program that does TLS",
         },
-    })
+    }
 }
 
 impl Plan {
