@@ -351,7 +351,7 @@ fn modules_of_other_versions_are_known_and_declined() {
             }
         }
     }
-    assert!(error("-p 5 gnutl").contains("'gnutls'"));
+    assert!(error("-p 5 postgre").contains("'postgres'"));
     assert!(error("mys").contains("'mysqld'"));
 }
 
