@@ -7,6 +7,7 @@ mod attach;
 pub mod clock;
 mod error;
 pub mod features;
+mod filter;
 mod intake;
 pub mod keys;
 mod mapping;

@@ -81,6 +81,10 @@ struct transfer {
 
 struct thread {
 	__u64 depth;
+	/* The last exit that ended a frame, until the next entry: see tls_exit. */
+	__u64 ended_sp;
+	__u32 ended_function;
+	__u32 ended_generation;
 	struct frame frames[MAX_FRAMES];
 	/* Here rather than on the stack: what the verifier does not track lets its loop converge.
 	 */
@@ -162,6 +166,12 @@ static __always_inline __u32 cookie_operation(__u64 cookie)
 static __always_inline __u32 cookie_result(__u64 cookie)
 {
 	return (cookie >> 40) & 0xff;
+}
+
+/* Probes that are placed anew, beside the old ones, have another than these. */
+static __always_inline __u32 cookie_generation(__u64 cookie)
+{
+	return cookie >> 48;
 }
 
 #ifdef WITHOUT_RINGBUF
@@ -602,6 +612,7 @@ int tls_entry(struct pt_regs *ctx)
 	frame->library = cookie_library(cookie);
 	frame->operation = operation;
 	thread->depth = depth + 1;
+	thread->ended_sp = 0;
 	return 0;
 }
 
@@ -636,6 +647,16 @@ int tls_exit(struct pt_regs *ctx)
 	__u32 direction;
 
 	KEEP_TASK_STACK(ctx);
+	/*
+	 * While probes are replaced, the old and the new one of a site both run, one right after
+	 * the other. At an entry that makes no difference; at an exit the second has nothing to do.
+	 */
+	if (configuration.changeable && thread && thread->ended_sp == sp &&
+	    thread->ended_function == function &&
+	    thread->ended_generation != cookie_generation(cookie)) {
+		thread->ended_sp = 0;
+		return 0;
+	}
 	depth = thread ? thread->depth : 0;
 	for (int i = 0; i < MAX_FRAMES; i++) {
 		struct frame *top;
@@ -671,6 +692,11 @@ int tls_exit(struct pt_regs *ctx)
 		return 0;
 	}
 	thread->depth = depth - 1;
+	if (configuration.changeable) {
+		thread->ended_sp = sp;
+		thread->ended_function = function;
+		thread->ended_generation = cookie_generation(cookie);
+	}
 
 	n = moved(ctx, frame->operation, frame->result);
 	if (!n)
