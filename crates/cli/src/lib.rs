@@ -20,7 +20,7 @@ mod values;
 mod version;
 
 pub use config::{
-    BtfMode, CaptureConfig, Color, Command, DatabaseConfig, DatabaseKind, DoctorConfig, Format,
+    BtfMode, CaptureConfig, Color, Command, ControlConfig, DatabaseConfig, DatabaseKind, DoctorConfig, Format,
     Global, InspectConfig, InspectTarget, PacketConfig, Place, Placement, Rotate, ShellConfig,
     ShellKind, TlsConfig, TlsFamily,
 };

@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn the_last_lines_of_the_log_are_replayed() {
         let hub = Hub::default();
-        for number in 0..LOG_LINES + 1 {
+        for number in 0..=LOG_LINES {
             hub.log(&number.to_string());
         }
         let subscription = hub.subscribe().unwrap();

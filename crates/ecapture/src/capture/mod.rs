@@ -5,6 +5,7 @@
 //! side counts what is lost. A third thread finds the files to probe.
 
 mod balance;
+pub(crate) mod control;
 mod files;
 mod module;
 mod output;
@@ -19,7 +20,8 @@ use crate::log;
 use anyhow::{Context as _, bail};
 use cli::{BtfMode, CaptureConfig, Global};
 use files::{Finding, Search};
-use module::{Files, Module, Scope};
+use control::Control;
+use module::{Files, Module, Planner, Scope};
 use rustix::process::Signal;
 use signals::Signals;
 use std::fs::File;
@@ -27,6 +29,7 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use wait::Waiter;
 
@@ -43,6 +46,9 @@ struct Common<'a> {
     notes: &'a [String],
 }
 
+/// The planner, for one search after the other.
+type Shared<P> = Arc<Mutex<Planner<P>>>;
+
 /// A running capture with everything that belongs to it.
 struct Run<'a, M: Module> {
     common: Common<'a>,
@@ -52,6 +58,9 @@ struct Run<'a, M: Module> {
     given: Vec<PathBuf>,
     flag: &'static str,
     what: &'static str,
+    test: fn(&[u8]) -> bool,
+    plan: Shared<M::Plan>,
+    control: Option<Control<M::Plan>>,
     module: M,
     summary: Option<File>,
     waiter: Waiter,
@@ -89,6 +98,7 @@ impl<'a, M: Module> Run<'a, M> {
                 bail!("--pid {pid}: there is no such process");
             }
         }
+        let server = control::Bound::new(&global.control)?;
         let flag = files.flag;
         let mut candidates = files
             .given
@@ -109,6 +119,7 @@ impl<'a, M: Module> Run<'a, M> {
             uid: global.uid,
             cgroup,
             use_btf: use_btf(global.btf)?,
+            changeable: server.as_ref().is_some_and(control::Bound::takes_changes),
         })?;
         tracing::debug!("programs loaded after {:?}", started.elapsed());
 
@@ -117,11 +128,12 @@ impl<'a, M: Module> Run<'a, M> {
         if everything && let Some(path) = program.first().and_then(child::executable) {
             candidates.extend(files::program(&path, files.test));
         }
+        let plan = Arc::new(Mutex::new(files.plan));
         let search = Search::start(files::Options {
             given: candidates,
             pids: global.pids.clone(),
             test: files.test,
-            plan: files.plan,
+            plan: files::shared(&plan),
             everything,
         })
         .context("cannot start to search for files to probe")?;
@@ -129,6 +141,10 @@ impl<'a, M: Module> Run<'a, M> {
         waiter.add(search.fd())?;
         for fd in module.fds() {
             waiter.add(fd)?;
+        }
+        let control = server.map(|server| server.start(common, &files.given)).transpose()?;
+        if let Some(control) = &control {
+            waiter.add(control.fd())?;
         }
         Ok(Self {
             common,
@@ -138,6 +154,9 @@ impl<'a, M: Module> Run<'a, M> {
             given: files.given,
             flag,
             what: files.what,
+            test: files.test,
+            plan,
+            control,
             module,
             summary,
             waiter,
@@ -159,6 +178,7 @@ impl<'a, M: Module> Run<'a, M> {
                 return Ok(());
             }
             self.take_findings()?;
+            self.take_requests();
             for signal in signals.take() {
                 match (&self.child, signal) {
                     (_, Signal::CHILD) => {}

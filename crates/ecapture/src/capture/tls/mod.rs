@@ -5,7 +5,7 @@ mod keys;
 mod text;
 
 use super::balance::{Balance, LibraryReport};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Files, Module, Scope, View};
 use super::{Common, capture};
 use crate::analysis::{self, Planned, Wanted};
 use crate::log;
@@ -48,6 +48,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
             text: text.map(|opened| opened.load(config, &scope)).transpose()?,
             keys: keys.map(|opened| opened.load(&scope)).transpose()?,
             attached: Vec::new(),
+            scope,
         })
     })
 }
@@ -64,6 +65,7 @@ struct Tls {
     text: Option<Text>,
     keys: Option<Keys>,
     attached: Vec<Attached>,
+    scope: Scope,
 }
 
 impl Module for Tls {
@@ -99,6 +101,42 @@ impl Module for Tls {
         );
         self.attached.push(Attached { planned: *planned, text });
         Ok(())
+    }
+
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        self.text.as_mut().map(|text| text.set_scope(scope)).transpose()?;
+        self.keys.as_mut().map(|keys| keys.set_scope(scope)).transpose()?;
+        self.scope = scope.try_clone()?;
+        Ok(())
+    }
+
+    fn replace(&mut self, plans: Vec<Self::Plan>, scope: &Scope) -> anyhow::Result<()> {
+        let new: Vec<&Planned> = plans.iter().map(AsRef::as_ref).collect();
+        let old: Vec<&Planned> = self.attached.iter().map(|one| &one.planned).collect();
+        if let Some(keys) = &mut self.keys {
+            keys.replace(&new, scope)?;
+        }
+        let numbers = match self.text.as_mut().map(|text| text.replace(&new, scope)) {
+            None => vec![None; new.len()],
+            Some(Ok(numbers)) => numbers.into_iter().map(Some).collect(),
+            Some(Err(error)) => {
+                if let Some(keys) = &mut self.keys {
+                    keys.replace(&old, &self.scope)?;
+                }
+                return Err(error);
+            }
+        };
+        self.attached = plans
+            .into_iter()
+            .zip(numbers)
+            .map(|(planned, text)| Attached { planned: *planned, text })
+            .collect();
+        self.scope = scope.try_clone()?;
+        Ok(())
+    }
+
+    fn set_view(&mut self, view: View) -> anyhow::Result<()> {
+        self.text.as_mut().map_or(Ok(()), |text| text.set_view(view))
     }
 
     fn attached(&self) -> usize {
@@ -200,9 +238,14 @@ impl Tls {
 }
 
 impl Scope {
+    fn filter(&self) -> anyhow::Result<probe::tls::Filter> {
+        let Self { pids, uid, cgroup, .. } = self.try_clone()?;
+        Ok(probe::tls::Filter { pids, uid, cgroup })
+    }
+
     /// For the part that captures plaintext.
     fn for_text(&self, config: &TlsConfig) -> anyhow::Result<probe::tls::Options> {
-        let Self { pids, follow_children, uid, cgroup, use_btf } = self.try_clone()?;
+        let Self { pids, follow_children, uid, cgroup, use_btf, changeable } = self.try_clone()?;
         Ok(probe::tls::Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             queue_bytes: text::QUEUE,
@@ -212,6 +255,7 @@ impl Scope {
             follow_children,
             uid,
             cgroup,
+            changeable,
         })
     }
 }

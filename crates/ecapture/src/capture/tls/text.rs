@@ -1,7 +1,7 @@
 //! The part that captures plaintext: from the kernel's records through the flow to the output.
 
 use super::super::balance::{FunctionReport, Plaintext};
-use super::super::module::{Drained, Scope};
+use super::super::module::{Drained, Scope, View};
 use super::super::output::Writer;
 use super::super::{Common, SETTLED};
 use crate::analysis::Planned;
@@ -9,7 +9,7 @@ use cli::TlsConfig;
 use event::{Event, LossTable};
 use flow::Flow;
 use probe::clock;
-use probe::tls::Capture;
+use probe::tls::{Capture, Placing};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -67,6 +67,35 @@ impl Text {
             &planned.functions,
         )?;
         Ok(number)
+    }
+
+    /// As [`Module::set_scope`](super::super::module::Module::set_scope).
+    pub(super) fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        Ok(self.capture.set_filter(&scope.filter()?)?)
+    }
+
+    /// Has probes in these libraries and no others; their numbers here.
+    pub(super) fn replace(
+        &mut self,
+        planned: &[&Planned],
+        scope: &Scope,
+    ) -> anyhow::Result<Vec<usize>> {
+        let placings: Vec<Placing<'_>> = planned
+            .iter()
+            .map(|planned| Placing {
+                library: planned.library.clone(),
+                file: &planned.file,
+                layout: planned.layout,
+                functions: &planned.functions,
+            })
+            .collect();
+        let numbers = self.capture.replace(&placings, scope.pids.clone())?;
+        self.set_scope(scope)?;
+        Ok(numbers)
+    }
+
+    pub(super) fn set_view(&mut self, view: View) -> anyhow::Result<()> {
+        self.writer.set_view(view)
     }
 
     /// Hands out what the rings hold, and tells the flow how far the record is complete.
