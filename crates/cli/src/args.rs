@@ -314,7 +314,7 @@ pub(crate) struct BashArgs {
     /// Only this shell; repeatable [default: all that run or are installed].
     #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
     pub(crate) bash: Vec<PathBuf>,
-    /// The libreadline that it is linked with, if it cannot be found by itself.
+    /// Instead of bash itself, this libreadline: lines that any program reads with it, without status.
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub(crate) readlineso: Option<PathBuf>,
     #[command(flatten)]

@@ -5,9 +5,11 @@ mod analysis;
 mod capture;
 mod child;
 mod doctor;
+mod go;
 mod inspect;
 mod keys;
 mod log;
+mod shell;
 
 use cli::Command;
 use std::io::Write as _;
@@ -41,8 +43,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Tls(config) => capture::tls(&config),
+        Command::Shell(config) => capture::shell(&config),
         // The command line refuses modules that the registry does not call available.
-        Command::Shell(_) | Command::Database(_) => anyhow::bail!("not available"),
+        Command::Database(_) => anyhow::bail!("not available"),
         Command::Inspect(config) => {
             log::start(&config.global)?;
             inspect::run(&config)

@@ -4,10 +4,12 @@
 //!
 //! * [`Event`]: what `probe` says and `flow` listens to, in the order in which it happened;
 //! * [`Record`]: what `flow` makes of it and `sink` writes;
-//! * [`Secret`] and [`Packet`]: what `probe` says of keys and packets.
+//! * [`Secret`] and [`Packet`]: what `probe` says of keys and packets;
+//! * [`Command`]: what `probe` says of command lines.
 //!
 //! `Send`/`Recv`, `local`/`remote` are always from the traced program's view.
 
+mod command;
 mod connection;
 mod input;
 mod loss;
@@ -16,6 +18,7 @@ mod packet;
 mod secret;
 mod time;
 
+pub use command::{Command, CommandEnding};
 pub use connection::{ConnId, Connection, Direction, Library};
 pub use input::{Chunk, Event, Hole, HoleCause};
 pub use loss::{Loss, LossTable};

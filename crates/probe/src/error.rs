@@ -62,6 +62,9 @@ pub enum Error {
         /// What libbpf said.
         source: libbpf_rs::Error,
     },
+    /// Packets cannot be captured as asked.
+    #[error(transparent)]
+    Packets(#[from] crate::packets::Error),
     /// Waiting for the kernel failed.
     #[error("cannot wait for events: {0}")]
     Wait(io::Error),

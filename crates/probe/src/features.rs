@@ -22,15 +22,18 @@ pub enum Feature {
     Loop,
     /// `uprobe.multi` links, Linux 6.6; before, a perf event for each site.
     Multi,
+    /// Links at the TC hooks, Linux 6.6; before, filters of a `clsact` queueing discipline.
+    Tcx,
 }
 
 /// The features by their names in [`VARIABLE`], oldest first.
-pub const FEATURES: [(&str, Feature); 5] = [
+pub const FEATURES: [(&str, Feature); 6] = [
     ("btf", Feature::Btf),
     ("ringbuf", Feature::RingBuffer),
     ("cookie", Feature::Cookie),
     ("loop", Feature::Loop),
     ("multi", Feature::Multi),
+    ("tcx", Feature::Tcx),
 ];
 
 /// Features to do without although the kernel has them.
@@ -39,7 +42,7 @@ pub struct Without(Vec<Feature>);
 
 /// A name that is not in [`FEATURES`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{VARIABLE}: there is no \"{0}\"; there are btf, ringbuf, cookie, loop, multi")]
+#[error("{VARIABLE}: there is no \"{0}\"; there are btf, ringbuf, cookie, loop, multi, tcx")]
 pub struct UnknownFeature(String);
 
 impl Without {
@@ -48,7 +51,8 @@ impl Without {
         Self::parse(&std::env::var_os(VARIABLE).unwrap_or_default().to_string_lossy())
     }
 
-    fn parse(names: &str) -> Result<Self, UnknownFeature> {
+    /// What a text like that of [`VARIABLE`] says.
+    pub fn parse(names: &str) -> Result<Self, UnknownFeature> {
         names
             .split(',')
             .map(str::trim)

@@ -23,6 +23,9 @@ const CALM: u64 = 1;
 /// The worker takes so many bytes from the rings at a time: it holds the lock meanwhile.
 const TURN: usize = 128 << 10;
 
+/// The part of a sample that is worth keeping.
+pub(crate) type Used = fn(&[u8]) -> &[u8];
+
 struct Source {
     rings: Rings,
     /// Samples that are older than those in the rings, and newer than those in the queue.
@@ -34,6 +37,7 @@ pub(crate) struct Intake {
     source: PiMutex<Source>,
     gauges: Gauges,
     queue: Queue,
+    used: Used,
     worker: i32,
     boosted: AtomicBool,
 }
@@ -51,11 +55,12 @@ pub(crate) enum Next {
 
 impl Intake {
     /// The calling thread is to be the worker.
-    pub(crate) fn new(rings: Rings, queue: Queue) -> Self {
+    pub(crate) fn new(rings: Rings, queue: Queue, used: Used) -> Self {
         Self {
             gauges: rings.gauges(),
             source: PiMutex::new(Source { rings, block: Block::default() }),
             queue,
+            used,
             worker: priority::this_thread(),
             boosted: AtomicBool::new(false),
         }
@@ -93,7 +98,7 @@ impl Intake {
         let mut source = self.source.lock();
         loop {
             let Source { rings, block } = &mut *source;
-            let step = rings.drain(STEP, record::time, |sample| block.push(record::used(sample)));
+            let step = rings.drain(STEP, record::time, |sample| block.push((self.used)(sample)));
             if !block.is_empty() && (block.is_full() || step == 0) {
                 match self.queue.push(std::mem::take(block)) {
                     Ok(spare) => *block = spare,
@@ -128,7 +133,7 @@ impl Intake {
             self.queue.recycle(block);
             return handled;
         }
-        let handled = source.rings.drain(TURN, record::time, |sample| handle(record::used(sample)));
+        let handled = source.rings.drain(TURN, record::time, |sample| handle((self.used)(sample)));
         drop(source);
         if self.gauges.sixteenths() < CALM && self.boosted.swap(false, Ordering::AcqRel) {
             priority::take(Rank::Calm);

@@ -36,6 +36,10 @@ impl Encoder for Payload {
         let Content::Data(data) = &record.content else { return };
         out.extend_from_slice(data.bytes);
     }
+
+    fn command(&mut self, command: &event::Command, out: &mut Vec<u8>) {
+        out.extend_from_slice(&command.line);
+    }
 }
 
 fn to_socket(socket: UnixStream) -> Output {

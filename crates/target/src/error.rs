@@ -27,4 +27,15 @@ pub enum Error {
     /// None of the functions that carry plaintext is defined here.
     #[error("no TLS functions: the file defines neither SSL_read nor SSL_write")]
     NoTlsFunctions,
+    /// Not the shell that was asked for, or one without names.
+    #[error(
+        "not {shell}: the file defines no {function} (a stripped static build has no names; \
+         use the dynamically linked one)"
+    )]
+    NoShellFunctions {
+        /// Which shell.
+        shell: &'static str,
+        /// What it should define.
+        function: &'static str,
+    },
 }

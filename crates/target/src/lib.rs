@@ -15,19 +15,25 @@ mod error;
 mod family;
 #[cfg(test)]
 mod fixture;
+mod go;
 mod image;
 mod keys;
 mod layout;
 mod prefilter;
 #[cfg(test)]
 mod robustness;
+mod shell;
 mod site;
 
 pub use analysis::{Analysis, analyze, analyze_with};
 pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};
+pub use go::{
+    GoAbi, GoAnalysis, GoError, GoFunction, GoKeyPlan, GoKeyProbe, GoOp, analyze_go, carries_go,
+};
 pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use prefilter::carries_tls;
+pub use shell::{Call, Lines, Shell, ShellPlan, Variable, analyze_shell, is_shell};
 pub use site::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle, Site};

@@ -9,14 +9,16 @@ pub(crate) mod control;
 mod files;
 mod module;
 mod output;
+mod shell;
 mod signals;
 mod tls;
 mod wait;
 
+pub(crate) use shell::run as shell;
 pub(crate) use tls::run as tls;
 
 use crate::child::{self, Child};
-use crate::log;
+use crate::{go, log};
 use anyhow::{Context as _, bail};
 use cli::{BtfMode, CaptureConfig, Global};
 use files::{Finding, Search};
@@ -53,6 +55,7 @@ type Shared<P> = Arc<Mutex<Planner<P>>>;
 struct Run<'a, M: Module> {
     common: Common<'a>,
     started: Instant,
+    begun: Instant,
     child: Option<Child>,
     search: Search<M::Plan>,
     given: Vec<PathBuf>,
@@ -128,6 +131,10 @@ impl<'a, M: Module> Run<'a, M> {
         if everything && let Some(path) = program.first().and_then(child::executable) {
             candidates.extend(files::program(&path, files.test));
         }
+        if everything {
+            let installed = files.installed.iter();
+            candidates.extend(installed.filter_map(|path| files::program(path, files.test)));
+        }
         let plan = Arc::new(Mutex::new(files.plan));
         let search = Search::start(files::Options {
             given: candidates,
@@ -142,13 +149,14 @@ impl<'a, M: Module> Run<'a, M> {
         for fd in module.fds() {
             waiter.add(fd)?;
         }
-        let control = server.map(|server| server.start(common, &files.given)).transpose()?;
+        let control = server.map(|server| server.start(common, files.flag, &files.given)).transpose()?;
         if let Some(control) = &control {
             waiter.add(control.fd())?;
         }
         Ok(Self {
             common,
             started,
+            begun: started,
             child,
             search,
             given: files.given,
@@ -220,6 +228,9 @@ impl<'a, M: Module> Run<'a, M> {
                 Finding::Planned(plan) => self.attach(plan)?,
                 Finding::Refused(path, error) if self.given.contains(&path) => {
                     return Err(error.context(self.flag));
+                }
+                Finding::Refused(_, error) if go::does_no_tls(&error) => {
+                    tracing::debug!("not captured: {}", log::in_one_line(&error));
                 }
                 Finding::Refused(_, error) => {
                     tracing::warn!("not captured: {}", log::in_one_line(&error));

@@ -5,7 +5,7 @@ use super::control::Stream;
 use super::module::View;
 use anyhow::{Context as _, bail};
 use cli::{CaptureConfig, Format};
-use event::Record;
+use event::{Command, Record};
 use flow::Emit;
 use sink::{Encoder, Har, Output, OutputState};
 use std::io::IsTerminal as _;
@@ -93,6 +93,23 @@ impl Writer {
         self.error.take()
     }
 
+    /// Writes a command line.
+    pub(crate) fn command(&mut self, command: &Command) {
+        if self.enough() {
+            return;
+        }
+        let outcome = self.output.write_command(command);
+        self.count(outcome);
+    }
+
+    fn count(&mut self, outcome: Result<OutputState, sink::OutputError>) {
+        match outcome {
+            Ok(OutputState::Open) => self.records += 1,
+            Ok(_) => {}
+            Err(error) => self.error = Some(error.into()),
+        }
+    }
+
     fn enough(&self) -> bool {
         self.limit.is_some_and(|limit| self.records >= limit)
     }
@@ -109,11 +126,8 @@ impl Emit for Writer {
         if let Some(stream) = &mut self.stream {
             stream.record(record);
         }
-        match self.output.write(record) {
-            Ok(OutputState::Open) => self.records += 1,
-            Ok(_) => {}
-            Err(error) => self.error = Some(error.into()),
-        }
+        let outcome = self.output.write(record);
+        self.count(outcome);
     }
 }
 
@@ -172,5 +186,9 @@ impl Live {
 impl Encoder for Handle {
     fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         lock(&self.0).encode(record, out);
+    }
+
+    fn command(&mut self, command: &Command, out: &mut Vec<u8>) {
+        lock(&self.0).command(command, out);
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * Whose calls are looked at, decided before anything is copied. Included after `configuration` is
- * defined.
+ * defined. With CHANGEABLE_FILTER, user space may change the filter while programs run, if
+ * configuration.changeable says so.
  */
 #ifndef ECAPTURE_FILTER_H
 #define ECAPTURE_FILTER_H
@@ -24,6 +25,7 @@ struct {
 	__type(value, __u32);
 } cgroups SEC(".maps");
 
+#ifdef CHANGEABLE_FILTER
 /* In a map of its own: user space writes it as a whole. */
 struct filters filters SEC(".data.filters") = {};
 
@@ -46,10 +48,14 @@ static __always_inline bool wanted_now(__u64 pid_tgid)
 	return true;
 }
 
+#endif
+
 static __always_inline bool wanted(__u64 pid_tgid)
 {
+#ifdef CHANGEABLE_FILTER
 	if (configuration.changeable)
 		return wanted_now(pid_tgid);
+#endif
 	if (configuration.filter_pid) {
 		__u32 tgid = pid_tgid >> 32;
 

@@ -17,6 +17,10 @@ struct in6_address {
 	__u8 bytes[16];
 };
 
+struct kernel_atomic64 {
+	long long counter;
+};
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -25,6 +29,7 @@ struct sock_common {
 	unsigned short skc_family;
 	struct in6_address skc_v6_daddr;
 	struct in6_address skc_v6_rcv_saddr;
+	struct kernel_atomic64 skc_cookie;
 };
 
 struct sock {

@@ -26,6 +26,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* Set before load. */
 const volatile struct configuration configuration = {};
 
+#define CHANGEABLE_FILTER
 #include "filter.h"
 #include "uprobe.h"
 
@@ -342,6 +343,8 @@ int keys_leave(struct pt_regs *ctx)
 	bpf_map_update_elem(&handshakes, &handshake, &one, BPF_ANY);
 	return 0;
 }
+
+#include "gotls/keys.h"
 
 #ifndef WITHOUT_BTF
 /* trace_sched_process_fork(struct task_struct *parent, struct task_struct *child) */

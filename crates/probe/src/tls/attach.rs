@@ -224,6 +224,52 @@ impl Capture {
         Ok(number)
     }
 
+    /// The numbers of the next library and its first function, if the tables hold so many.
+    pub(crate) fn room_for(
+        &self,
+        library: &Library,
+        functions: usize,
+    ) -> Result<(usize, usize), Error> {
+        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
+        if self.libraries.len() >= MAX_LIBRARIES {
+            return Err(full("libraries", MAX_LIBRARIES));
+        }
+        if self.functions.len() + functions > MAX_FUNCTIONS {
+            return Err(full("functions", MAX_FUNCTIONS));
+        }
+        Ok((self.libraries.len(), self.functions.len()))
+    }
+
+    /// Puts programs at their sites, in this order, and takes the library in. The third of each is true
+    /// for return probes.
+    pub(crate) fn attach_programs(
+        &mut self,
+        library: Library,
+        file: &File,
+        functions: impl Iterator<Item = String>,
+        programs: &[(&'static str, Sites, bool)],
+    ) -> Result<usize, Error> {
+        let (mut probes, mut exit_probes) = (Vec::new(), Vec::new());
+        let place = Place {
+            file,
+            path: &library.path,
+            pids: Place::pids(self.pids.as_deref(), self.follow_children),
+            features: self.features,
+        };
+        for (program, sites, retprobe) in programs {
+            let probes = if program.ends_with("_exit") { &mut exit_probes } else { &mut probes };
+            place.attach(&self.program(program)?, sites, *retprobe, probes)?;
+        }
+        let number = self.libraries.len();
+        self.probes.append(&mut probes);
+        self.exit_probes.append(&mut exit_probes);
+        self.functions.extend(functions.map(|name| (number, name)));
+        self.libraries.push(Arc::new(library));
+        // Probes of these programs are never replaced.
+        self.placed.push((0, 0));
+        Ok(number)
+    }
+
     fn set_layout(&self, number: u32, layout: Layout) -> Result<(), Error> {
         let known = |offset: Option<u32>| offset.and_then(|o| i32::try_from(o).ok()).unwrap_or(-1);
         let raw = RawLayout {

@@ -6,8 +6,7 @@
 
 mod attach;
 mod decode;
-mod load;
-mod reader;
+pub(crate) mod load;
 mod shared;
 mod tally;
 
@@ -19,10 +18,10 @@ use crate::filter::Filters;
 pub use crate::filter::Filter;
 use crate::intake::Intake;
 use crate::object;
+use crate::reader::Reader;
 use decode::Decoder;
 use event::{Event, Library, Timestamp};
 use libbpf_rs::{MapHandle, Object};
-use reader::Reader;
 use shared::Shared;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;

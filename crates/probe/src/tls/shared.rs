@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::mapping::{Mapping, page_size};
+use crate::reader::Sleeper;
 use crate::record::{MAX_FUNCTIONS, STAT_SLOTS, counter};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object};
 use std::os::fd::AsFd;
@@ -37,15 +38,6 @@ impl Shared {
         }
     }
 
-    /// Says whether the reader wants to be woken by the next record. Perf buffers wake it anyway.
-    pub(super) fn set_asleep(&self, value: u32) {
-        if let Self::Mapped(mapping) = self
-            && let Some(flag) = mapping.u32_at(0)
-        {
-            flag.store(value, Ordering::SeqCst);
-        }
-    }
-
     /// The counters as they are now.
     pub(super) fn counts(&self) -> Counts {
         let words = match self {
@@ -61,6 +53,17 @@ impl Shared {
             }
         };
         Counts { words }
+    }
+}
+
+impl Sleeper for Shared {
+    /// Perf buffers wake the reader anyway.
+    fn set_asleep(&self, value: u32) {
+        if let Self::Mapped(mapping) = self
+            && let Some(flag) = mapping.u32_at(0)
+        {
+            flag.store(value, Ordering::SeqCst);
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl<M: Module> Run<'_, M> {
             self.module.set_view(settings.view).map_err(|error| wrong(&error))?;
         }
         if settings.uid != old.uid || settings.cgroup != old.cgroup {
-            self.module.set_scope(scope).map_err(|error| failed(&error))?;
+            self.module.set_scope(scope).map_err(|error| wrong(&error))?;
         }
         if let Some(control) = &mut self.control {
             control.settings = settings;
@@ -163,7 +163,7 @@ impl<M: Module> Run<'_, M> {
             if let Err(error) = self.module.replace(plans, &scope) {
                 // What could be set before can be set again.
                 let _ = self.module.set_view(old.view);
-                return Err(failed(&error));
+                return Err(wrong(&error));
             }
             Ok(())
         });
@@ -209,10 +209,6 @@ fn in_words(rejected: &Rejected) -> &str {
 
 fn wrong(error: &anyhow::Error) -> Rejected {
     Rejected::Wrong(log::in_one_line(error))
-}
-
-fn failed(error: &anyhow::Error) -> Rejected {
-    Rejected::Failed(log::in_one_line(error))
 }
 
 impl Settings {

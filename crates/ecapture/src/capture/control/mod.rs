@@ -17,6 +17,19 @@ use std::path::PathBuf;
 
 pub(crate) use stream::{Stream, hub, start as start_stream};
 
+/// Subcommands by the flag that names their files.
+const MODULES: [(&str, &str); 9] = [
+    ("--libssl", "tls"),
+    ("--elfpath", "gotls"),
+    ("--gnutls", "gnutls"),
+    ("--nspr", "nspr"),
+    ("--bash", "bash"),
+    ("--readlineso", "bash"),
+    ("--zsh", "zsh"),
+    ("--mysqld", "mysqld"),
+    ("--postgres", "postgres"),
+];
+
 /// Servers whose sockets are bound, but which do not run yet.
 pub(super) struct Bound {
     api: Option<Listener>,
@@ -85,9 +98,10 @@ impl Bound {
     pub(super) fn start<P>(
         self,
         common: Common<'_>,
-        module: &'static str,
+        flag: &str,
         given: &[PathBuf],
     ) -> anyhow::Result<Control<P>> {
+        let module = MODULES.iter().find(|(of, _)| *of == flag).map_or("", |(_, module)| *module);
         let stream = self.stream.map(stream::serve);
         let (server, requests) = Server::start(self.api, stream, module)
             .context("cannot start the servers of --listen and --ecaptureq")?;

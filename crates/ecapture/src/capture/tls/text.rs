@@ -4,8 +4,10 @@ use super::super::balance::{FunctionReport, Plaintext};
 use super::super::module::{Drained, Scope, View};
 use super::super::output::Writer;
 use super::super::{Common, SETTLED};
-use crate::analysis::Planned;
-use cli::TlsConfig;
+use super::connections::Connections;
+use super::plan::Plan;
+use anyhow::bail;
+use cli::{TlsConfig, TlsFamily};
 use event::{Event, LossTable};
 use flow::Flow;
 use probe::clock;
@@ -37,7 +39,11 @@ impl Opened {
 
     pub(super) fn load(self, config: &TlsConfig, scope: &Scope) -> anyhow::Result<Text> {
         let Self { writer, flow, to_stdout } = self;
-        let capture = Capture::load(scope.for_text(config)?)?;
+        let options = scope.for_text(config)?;
+        let capture = match config.family {
+            TlsFamily::Go => Capture::load_go(options)?,
+            _ => Capture::load(options)?,
+        };
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
@@ -59,13 +65,20 @@ impl Text {
     }
 
     /// Puts probes into a library; its number here.
-    pub(super) fn attach(&mut self, planned: &Planned) -> anyhow::Result<usize> {
-        let number = self.capture.attach(
-            planned.library.clone(),
-            &planned.file,
-            planned.layout,
-            &planned.functions,
-        )?;
+    pub(super) fn attach(&mut self, plan: &Plan) -> anyhow::Result<usize> {
+        let number = match plan {
+            Plan::OpenSsl(planned) => self.capture.attach(
+                planned.library.clone(),
+                &planned.file,
+                planned.layout,
+                &planned.functions,
+            )?,
+            Plan::Go(planned) => self.capture.attach_go(
+                planned.library.clone(),
+                &planned.file,
+                &planned.functions,
+            )?,
+        };
         Ok(number)
     }
 
@@ -77,18 +90,23 @@ impl Text {
     /// Has probes in these libraries and no others; their numbers here.
     pub(super) fn replace(
         &mut self,
-        planned: &[&Planned],
+        plans: &[&Plan],
         scope: &Scope,
     ) -> anyhow::Result<Vec<usize>> {
-        let placings: Vec<Placing<'_>> = planned
+        let placings = plans
             .iter()
-            .map(|planned| Placing {
-                library: planned.library.clone(),
-                file: &planned.file,
-                layout: planned.layout,
-                functions: &planned.functions,
+            .map(|plan| match plan {
+                Plan::OpenSsl(planned) => Ok(Placing {
+                    library: planned.library.clone(),
+                    file: &planned.file,
+                    layout: planned.layout,
+                    functions: &planned.functions,
+                }),
+                Plan::Go(_) => bail!(
+                    "probes in Go programs cannot be replaced while ecapture runs: start it anew"
+                ),
             })
-            .collect();
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let numbers = self.capture.replace(&placings, scope.pids.clone())?;
         self.set_scope(scope)?;
         Ok(numbers)
@@ -99,10 +117,16 @@ impl Text {
     }
 
     /// Hands out what the rings hold, and tells the flow how far the record is complete.
-    pub(super) fn drain(&mut self) -> Drained {
+    pub(super) fn drain(&mut self, connections: Option<&mut Connections>) -> Drained {
         let Self { capture, flow, writer, .. } = self;
         let complete = clock::monotonic().saturating_sub(SETTLED.as_nanos() as u64);
-        let drained = capture.drain(|event| flow.event(event, writer));
+        let drained = match connections {
+            None => capture.drain(|event| flow.event(event, writer)),
+            Some(connections) => capture.drain(|event| {
+                connections.event(&event);
+                flow.event(event, writer);
+            }),
+        };
         // What still waits in the queue may be older than that.
         if !drained.more && flow.wants_tick() {
             flow.event(Event::Tick { ts: capture.time(complete) }, writer);
@@ -162,13 +186,13 @@ impl Text {
         lost.add("output", self.writer.lost(), 0);
     }
 
-    /// The functions of library number `number`, which was attached by `planned`.
-    pub(super) fn functions(&self, number: usize, planned: &Planned) -> Vec<FunctionReport> {
+    /// The functions of library number `number`, which was attached by `plan`.
+    pub(super) fn functions(&self, number: usize, plan: &Plan) -> Vec<FunctionReport> {
         self.capture
             .hits(number)
             .into_iter()
-            .zip(&planned.analysis.functions)
-            .map(|((name, hits), plan)| FunctionReport { name, placement: plan.placement, hits })
+            .zip(plan.placements())
+            .map(|((name, hits), placement)| FunctionReport { name, placement, hits })
             .collect()
     }
 

@@ -3,7 +3,6 @@
 //! It runs before all other threads, because whatever comes while it waits for its turn may be lost,
 //! and never does more than copy.
 
-use super::shared::Shared;
 use crate::error::Error;
 use crate::intake::{Intake, Next};
 use crate::priority::{self, Rank};
@@ -22,17 +21,23 @@ const NAP: Duration = Duration::from_millis(2);
 /// a CPU with weaker ordering than the protocol was proved for.
 const DOZE: Duration = Duration::from_secs(5);
 
+/// The memory in which the programs look whether a record is to wake the reader.
+pub(crate) trait Sleeper: Send + Sync + 'static {
+    /// 1: the next record wakes the reader.
+    fn set_asleep(&self, value: u32);
+}
+
 /// The running thread; stopped on drop.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Reader {
     /// Starts to look after `intake`; `rings` become readable when the kernel side wants attention.
-    pub(super) fn start(
+    pub(crate) fn start(
         rings: Vec<OwnedFd>,
-        shared: Arc<Shared>,
+        shared: Arc<impl Sleeper>,
         intake: Arc<Intake>,
     ) -> Result<Self, Error> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| Error::Wait(error.into()))?;
@@ -47,12 +52,12 @@ impl Reader {
 
     /// Moves what is left in the rings, and ends the thread. For this to end, the queue must be
     /// emptied meanwhile: see [`Reader::has_stopped`].
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         queue::ring(&self.stop);
     }
 
     /// True if everything has been moved after [`Reader::stop`].
-    pub(super) fn has_stopped(&self) -> bool {
+    pub(crate) fn has_stopped(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
@@ -85,16 +90,16 @@ fn epoll(rings: &[OwnedFd], intake: &Intake, stop: &OwnedFd) -> rustix::io::Resu
     Ok(epoll)
 }
 
-struct Work {
+struct Work<S> {
     /// Kept open as long as they are waited for.
     _rings: Vec<OwnedFd>,
-    shared: Arc<Shared>,
+    shared: Arc<S>,
     intake: Arc<Intake>,
     epoll: OwnedFd,
     stopping: bool,
 }
 
-impl Work {
+impl<S: Sleeper> Work<S> {
     fn run(&mut self) {
         priority::take(Rank::Reader);
         loop {
