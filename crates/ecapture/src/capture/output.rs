@@ -44,7 +44,7 @@ impl Writer {
             .transpose()
             .context("--har")?;
         let limit = common.capture.count.map(std::num::NonZeroU64::get);
-        Ok(Self { output, live, stream: Stream::new(), har, records: 0, limit, error: None })
+        Ok(Self { output, live, stream: Stream::new(limit_of(view)), har, records: 0, limit, error: None })
     }
 
     pub(crate) fn flush(&mut self) {
@@ -98,6 +98,9 @@ impl Writer {
         if self.enough() {
             return;
         }
+        if let Some(stream) = &mut self.stream {
+            stream.command(command);
+        }
         let outcome = self.output.write_command(command);
         self.count(outcome);
     }
@@ -133,8 +136,8 @@ impl Emit for Writer {
 
 /// Which format the user wants, as an encoder.
 fn encoder(capture: &CaptureConfig, terminal: bool, view: View) -> BoxedEncoder {
-    let View { hex, tsize } = view;
-    let tsize = tsize.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
+    let hex = view.hex;
+    let tsize = limit_of(view);
     match capture.format {
         Format::Json => {
             Box::new(sink::JsonEncoder::new(sink::JsonOptions { tsize, escape: terminal }))
@@ -146,6 +149,11 @@ fn encoder(capture: &CaptureConfig, terminal: bool, view: View) -> BoxedEncoder 
             tsize,
         })),
     }
+}
+
+/// How much of a payload is shown.
+fn limit_of(view: View) -> Option<usize> {
+    view.tsize.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX))
 }
 
 type BoxedEncoder = Box<dyn Encoder + Send>;

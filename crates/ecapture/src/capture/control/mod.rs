@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
-pub(crate) use stream::{Stream, hub, start as start_stream};
+pub(crate) use stream::{Stream, ToHub, hub, start as start_stream};
 
 /// Subcommands by the flag that names their files.
 const MODULES: [(&str, &str); 9] = [
