@@ -63,9 +63,10 @@ impl Access {
         if !self.knows_host(headers, uri) {
             return Err(Refusal::Host);
         }
-        let origin_is_known = headers.get_all(ORIGIN).iter().all(|origin| {
-            self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
-        });
+        let origin_is_known = headers
+            .get_all(ORIGIN)
+            .iter()
+            .all(|origin| self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()));
         if !origin_is_known {
             return Err(Refusal::Origin);
         }
@@ -128,7 +129,11 @@ mod tests {
     }
 
     fn open() -> Access {
-        Access { token: None, names: vec!["box".to_owned()], origins: vec!["http://gui".to_owned()] }
+        Access {
+            token: None,
+            names: vec!["box".to_owned()],
+            origins: vec!["http://gui".to_owned()],
+        }
     }
 
     #[test]
@@ -152,7 +157,8 @@ mod tests {
     fn a_page_needs_a_known_origin() {
         let host = (HOST, "localhost");
         assert_eq!(check(&open(), &[host.clone(), (ORIGIN, "http://gui")], "/"), Ok(()));
-        for origin in ["http://evil.example", "null", "http://gui.evil.example", "http://localhost"] {
+        for origin in ["http://evil.example", "null", "http://gui.evil.example", "http://localhost"]
+        {
             let refused = check(&open(), &[host.clone(), (ORIGIN, origin)], "/");
             assert_eq!(refused, Err(Refusal::Origin), "{origin}");
         }
@@ -180,6 +186,10 @@ mod tests {
         assert_eq!(refused, Err(Refusal::Token));
         let query = in_query.parse().unwrap();
         let headers = std::iter::once((HOST, "localhost".parse().unwrap())).collect();
-        assert_eq!(access.check(&headers, &query, false), Err(Refusal::Token), "only where allowed");
+        assert_eq!(
+            access.check(&headers, &query, false),
+            Err(Refusal::Token),
+            "only where allowed"
+        );
     }
 }

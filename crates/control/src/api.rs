@@ -78,7 +78,9 @@ pub(crate) fn router(asker: Asker, module: &'static str, access: Arc<Access>) ->
         for path in endpoint.paths {
             router = router.route(
                 path,
-                post(async move |State(api): State<Api>, request| api.configure(endpoint, request).await),
+                post(async move |State(api): State<Api>, request| {
+                    api.configure(endpoint, request).await
+                }),
             );
         }
     }
@@ -94,9 +96,7 @@ pub(crate) fn router(asker: Asker, module: &'static str, access: Arc<Access>) ->
 async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     match access.check(request.headers(), request.uri(), false) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => {
-            refuse(refusal.status(), Code::InvalidRequest, refusal.reason())
-        }
+        Err(refusal) => refuse(refusal.status(), Code::InvalidRequest, refusal.reason()),
     }
 }
 

@@ -316,7 +316,8 @@ mod tests {
 
     #[test]
     fn what_go_clients_send_for_what_they_do_not_set_changes_nothing() {
-        let body = r#"{"listen":"","logger_addr":"","byte_code_file_mode":0,"masterhookfuncs":null}"#;
+        let body =
+            r#"{"listen":"","logger_addr":"","byte_code_file_mode":0,"masterhookfuncs":null}"#;
         assert_eq!(read("tls", body).unwrap(), []);
     }
 

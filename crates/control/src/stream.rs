@@ -49,13 +49,12 @@ async fn connect(
     let Some(subscription) = hub.subscribe() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many clients").into_response();
     };
-    upgrade
-        .max_message_size(LONGEST_MESSAGE)
-        .max_frame_size(LONGEST_MESSAGE)
-        .on_upgrade(async move |socket| {
+    upgrade.max_message_size(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE).on_upgrade(
+        async move |socket| {
             talk(socket, &subscription, encode.as_ref()).await;
             drop(place);
-        })
+        },
+    )
 }
 
 /// Sends until the client is gone.

@@ -107,8 +107,7 @@ impl Filters {
 /// Makes `pids` the processes with `bit`, which no filter in use looks at.
 fn mark(object: &Object, pids: &BTreeSet<u32>, bit: u8) -> Result<(), Error> {
     let map = object::map(object, "pids")?;
-    let map =
-        MapHandle::try_from(&map).map_err(|source| Error::Map { map: "pids", source })?;
+    let map = MapHandle::try_from(&map).map_err(|source| Error::Map { map: "pids", source })?;
     let failed = |source| Error::Map { map: "pids", source };
     let look = |key: &[u8]| -> Result<u8, Error> {
         let value = map.lookup(key, MapFlags::ANY).map_err(failed)?;

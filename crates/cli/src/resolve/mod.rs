@@ -5,7 +5,8 @@ mod tls;
 
 use crate::args::{Args, CaptureArgs, CommandArgs, GlobalArgs};
 use crate::config::{
-    BtfMode, CaptureConfig, Command, ControlConfig, DoctorConfig, Format, Global, InspectConfig, InspectTarget,
+    BtfMode, CaptureConfig, Command, ControlConfig, DoctorConfig, Format, Global, InspectConfig,
+    InspectTarget,
 };
 use crate::values::{self, Address, MAPSIZE_UNIT, User};
 use crate::{Exit, not_yet, version_line};
@@ -227,8 +228,9 @@ fn control(args: &mut GlobalArgs, errors: &mut Errors<'_>) -> Result<ControlConf
         ));
     }
     if args.no_token && args.token_file.is_some() && listen.is_none() {
-        return Err(errors
-            .conflict("the argument '--no-token' cannot be used with '--token-file' without --listen"));
+        return Err(errors.conflict(
+            "the argument '--no-token' cannot be used with '--token-file' without --listen",
+        ));
     }
     Ok(ControlConfig {
         listen,

@@ -21,8 +21,8 @@ use crate::child::{self, Child};
 use crate::{go, log};
 use anyhow::{Context as _, bail};
 use cli::{BtfMode, CaptureConfig, Global};
-use files::{Finding, Search};
 use control::Control;
+use files::{Finding, Search};
 use module::{Files, Module, Planner, Scope};
 use rustix::process::Signal;
 use signals::Signals;
@@ -149,7 +149,8 @@ impl<'a, M: Module> Run<'a, M> {
         for fd in module.fds() {
             waiter.add(fd)?;
         }
-        let control = server.map(|server| server.start(common, files.flag, &files.given)).transpose()?;
+        let control =
+            server.map(|server| server.start(common, files.flag, &files.given)).transpose()?;
         if let Some(control) = &control {
             waiter.add(control.fd())?;
         }

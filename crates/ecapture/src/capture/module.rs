@@ -3,8 +3,8 @@
 use super::balance::Balance;
 use anyhow::bail;
 use discover::Candidate;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::num::NonZeroU64;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 

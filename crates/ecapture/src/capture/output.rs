@@ -44,7 +44,15 @@ impl Writer {
             .transpose()
             .context("--har")?;
         let limit = common.capture.count.map(std::num::NonZeroU64::get);
-        Ok(Self { output, live, stream: Stream::new(limit_of(view)), har, records: 0, limit, error: None })
+        Ok(Self {
+            output,
+            live,
+            stream: Stream::new(limit_of(view)),
+            har,
+            records: 0,
+            limit,
+            error: None,
+        })
     }
 
     pub(crate) fn flush(&mut self) {

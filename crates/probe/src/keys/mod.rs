@@ -361,14 +361,13 @@ impl Keys {
         placed: &mut Placed,
     ) -> Result<(), Error> {
         let Placing { library, file, functions } = placing;
-        let identity = file
-            .metadata()
-            .map(|file| (file.dev(), file.ino()))
-            .map_err(|source| Error::Attach {
+        let identity = file.metadata().map(|file| (file.dev(), file.ino())).map_err(|source| {
+            Error::Attach {
                 what: "probes".to_owned(),
                 path: library.path.clone(),
                 source: source.into(),
-            })?;
+            }
+        })?;
         let known = self.placed.iter().position(|(known, range)| {
             *known == identity && self.functions.get(range.clone()) == Some(*functions)
         });

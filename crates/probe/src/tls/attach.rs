@@ -159,14 +159,13 @@ impl Capture {
         placed: &mut Placed,
     ) -> Result<usize, Error> {
         let Placing { library, file, layout, functions } = placing;
-        let identity = file
-            .metadata()
-            .map(|file| (file.dev(), file.ino()))
-            .map_err(|source| Error::Attach {
+        let identity = file.metadata().map(|file| (file.dev(), file.ino())).map_err(|source| {
+            Error::Attach {
                 what: "probes".to_owned(),
                 path: library.path.clone(),
                 source: source.into(),
-            })?;
+            }
+        })?;
         let known = self.known(placing, identity);
         let (number, first) = known.unwrap_or((self.libraries.len(), self.functions.len()));
         let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
@@ -210,8 +209,7 @@ impl Capture {
             ("tls_exit", exits, false),
             ("tls_exit", returns, true),
         ] {
-            let probes =
-                if program == "tls_exit" { &mut now.exit_probes } else { &mut now.probes };
+            let probes = if program == "tls_exit" { &mut now.exit_probes } else { &mut now.probes };
             place.attach(&self.program(program)?, &sites, retprobe, probes)?;
         }
         placed.probes.append(&mut now.probes);

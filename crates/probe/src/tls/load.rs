@@ -141,8 +141,7 @@ impl Capture {
             generation: 0,
             placed: Vec::new(),
         };
-        let filter =
-            Filter { pids: options.pids, uid: options.uid, cgroup: options.cgroup };
+        let filter = Filter { pids: options.pids, uid: options.uid, cgroup: options.cgroup };
         if options.changeable {
             capture.set_filter(&filter)?;
         } else {

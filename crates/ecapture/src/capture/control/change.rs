@@ -17,13 +17,15 @@ impl<M: Module> Run<'_, M> {
             return;
         }
         self.advance_pending();
-        while let Some(request) = self.control.as_ref().and_then(|control| control.requests.take()) {
+        while let Some(request) = self.control.as_ref().and_then(|control| control.requests.take())
+        {
             match request {
                 Request::Status(reply) => reply.send(self.status()),
                 Request::Stats(reply) => reply.send(report::stats(&self.module.balance())),
                 Request::Metrics(reply) => {
                     let control = self.control.as_ref();
-                    let counts = control.map_or((0, 0), |control| (control.changes, control.refused));
+                    let counts =
+                        control.map_or((0, 0), |control| (control.changes, control.refused));
                     let uptime = self.begun.elapsed();
                     reply.send(report::metrics(
                         &self.module.balance(),
@@ -96,9 +98,9 @@ impl<M: Module> Run<'_, M> {
         let old = control.settings.clone();
         let changed = json!(old.differences(&settings));
         if old.pids == settings.pids && old.given == settings.given {
-            let done = self.apply(&old, settings, &scope).map(|()| {
-                json!({ "changed": changed, "probes": "kept" })
-            });
+            let done = self
+                .apply(&old, settings, &scope)
+                .map(|()| json!({ "changed": changed, "probes": "kept" }));
             self.answer(reply, done);
             return;
         }
@@ -130,12 +132,7 @@ impl<M: Module> Run<'_, M> {
     }
 
     /// With the probes that there are.
-    fn apply(
-        &mut self,
-        old: &Settings,
-        settings: Settings,
-        scope: &Scope,
-    ) -> Result<(), Rejected> {
+    fn apply(&mut self, old: &Settings, settings: Settings, scope: &Scope) -> Result<(), Rejected> {
         if settings.view != old.view {
             self.module.set_view(settings.view).map_err(|error| wrong(&error))?;
         }
@@ -261,9 +258,8 @@ impl Settings {
             (Setting::Debug, Setpoint::Bool(debug)) if *debug == global.debug => {}
             (_, other) if other.is_zero() => {}
             _ => {
-                return Err(
-                    "this is decided when ecapture starts, and is another: start it anew".to_owned()
-                );
+                return Err("this is decided when ecapture starts, and is another: start it anew"
+                    .to_owned());
             }
         }
         Ok(())

@@ -59,8 +59,7 @@ impl Bound {
         let api = api.map(|address| bind(address, "--listen", Some(token.clone()))).transpose()?;
         let for_stream = (!config.no_token).then(|| token.clone());
         let stream = config.ecaptureq.as_deref();
-        let stream =
-            stream.map(|address| bind(address, "--ecaptureq", for_stream)).transpose()?;
+        let stream = stream.map(|address| bind(address, "--ecaptureq", for_stream)).transpose()?;
         let bound = Self { api, stream };
         bound.announce(config, &token);
         Ok(Some(bound))

@@ -32,7 +32,8 @@ impl Opened {
 
     pub(super) fn load(self, scope: &Scope) -> anyhow::Result<Keys> {
         let Self { log, to_stdout } = self;
-        let Scope { pids, follow_children, uid, cgroup, use_btf, changeable } = scope.try_clone()?;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, changeable } =
+            scope.try_clone()?;
         let capture = probe::keys::Keys::load(probe::keys::Options {
             pids,
             follow_children,

@@ -133,11 +133,8 @@ impl Module for Tls {
                 return Err(error);
             }
         };
-        self.attached = plans
-            .into_iter()
-            .zip(numbers)
-            .map(|(plan, text)| Attached { plan, text })
-            .collect();
+        self.attached =
+            plans.into_iter().zip(numbers).map(|(plan, text)| Attached { plan, text }).collect();
         self.scope = scope.try_clone()?;
         Ok(())
     }
@@ -262,7 +259,9 @@ impl Tls {
     /// Whose packets are captured is decided when their programs are loaded.
     fn refuse_with_packets(&self) -> anyhow::Result<()> {
         if self.packets.is_some() {
-            bail!("with -m pcap, filters and files are decided when ecapture starts: start it anew");
+            bail!(
+                "with -m pcap, filters and files are decided when ecapture starts: start it anew"
+            );
         }
         Ok(())
     }

@@ -88,11 +88,7 @@ impl Text {
     }
 
     /// Has probes in these libraries and no others; their numbers here.
-    pub(super) fn replace(
-        &mut self,
-        plans: &[&Plan],
-        scope: &Scope,
-    ) -> anyhow::Result<Vec<usize>> {
+    pub(super) fn replace(&mut self, plans: &[&Plan], scope: &Scope) -> anyhow::Result<Vec<usize>> {
         let placings = plans
             .iter()
             .map(|plan| match plan {
