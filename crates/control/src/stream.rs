@@ -5,6 +5,7 @@ use crate::connection::Place;
 use crate::hub::{Hub, Message, Subscription};
 use crate::server::Encode;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::ws::{self, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
@@ -13,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A client that takes nothing for so long is gone.
@@ -59,31 +60,36 @@ async fn connect(
 
 /// Sends until the client is gone.
 async fn talk(mut socket: WebSocket, subscription: &Subscription, encode: &dyn Encode) {
-    let mut ticks = interval(HEARTBEAT);
+    let mut ticks = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut count = 0;
+    let mut count = 1;
+    let mut message = heartbeat(encode, count);
     loop {
-        let message = tokio::select! {
-            // The first is due at once.
-            biased;
-            _ = ticks.tick() => {
-                count += 1;
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                encode.heartbeat(now.as_secs() as i64, count, &format!("heartbeat:{count}")).into()
-            }
-            said = socket.recv() => match said {
-                // What a client says means nothing, pings are answered by the library.
-                Some(Ok(ws::Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => continue,
-            },
-            message = subscription.next() => match message {
-                Message::Event(bytes) => bytes,
-                Message::Log(line) => encode.log(&line).into(),
-            },
-        };
         match timeout(STUCK, socket.send(ws::Message::Binary(message))).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return,
         }
+        message = loop {
+            break tokio::select! {
+                _ = ticks.tick() => {
+                    count += 1;
+                    heartbeat(encode, count)
+                }
+                said = socket.recv() => match said {
+                    // What a client says means nothing, pings are answered by the library.
+                    Some(Ok(ws::Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(_)) => continue,
+                },
+                message = subscription.next() => match message {
+                    Message::Event(bytes) => bytes,
+                    Message::Log(line) => encode.log(&line).into(),
+                },
+            };
+        };
     }
+}
+
+fn heartbeat(encode: &dyn Encode, count: i64) -> Bytes {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    encode.heartbeat(now.as_secs() as i64, count, &format!("heartbeat:{count}")).into()
 }
