@@ -28,12 +28,21 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
     ("src/keys/keys.bpf.c", "keys_no_ringbuf.bpf.o", &["-DWITHOUT_RINGBUF"]),
     ("src/keys/keys.bpf.c", "keys_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
     ("src/keys/keys.bpf.c", "keys_no_btf_ringbuf.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_RINGBUF"]),
+    ("src/database/database.bpf.c", "database.bpf.o", &[]),
+    ("src/database/database.bpf.c", "database_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
+    ("src/database/database.bpf.c", "database_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    (
+        "src/database/database.bpf.c",
+        "database_no_btf_loop.bpf.o",
+        &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"],
+    ),
 ];
 
 fn main() {
     println!("cargo::rerun-if-changed=src/include");
     println!("cargo::rerun-if-changed=src/gotls");
     println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
+    println!("cargo::rerun-if-changed=src/database/query.h");
     println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
     println!("cargo::rerun-if-changed=src/shell/shell.h");
     println!("cargo::rerun-if-changed=src/shell/task.h");

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod certificate;
 pub mod cgroup;
 pub mod curl;
+pub mod database;
 pub mod go;
 pub mod http2;
 pub mod keylog;
@@ -27,6 +28,7 @@ pub mod s_client;
 pub mod scratch;
 pub mod shells;
 pub mod stream;
+pub mod suite;
 pub mod terminal;
 pub mod version;
 

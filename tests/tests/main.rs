@@ -2,16 +2,19 @@
 
 mod addresses;
 mod control;
+mod databases;
 mod discovery;
 mod errors;
 mod exactness;
 mod filters;
+mod gnutls;
 mod gotls;
 mod harm;
 mod inspect;
 mod keylog;
 mod load;
 mod machinery;
+mod nspr;
 mod output;
 mod placement;
 mod run_command;

@@ -358,7 +358,7 @@ pub(crate) struct MysqldArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PostgresArgs {
     /// Only this server executable; repeatable [default: all that run or are installed].
-    #[arg(short, long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    #[arg(short = 'm', long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
     pub(crate) postgres: Vec<PathBuf>,
     /// The function that executes a simple query, by its symbol, if it cannot be found by itself.
     #[arg(short, long, value_name = "SYMBOL")]

@@ -4,6 +4,7 @@
 mod analysis;
 mod capture;
 mod child;
+mod database;
 mod doctor;
 mod go;
 mod inspect;
@@ -44,8 +45,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Tls(config) => capture::tls(&config),
         Command::Shell(config) => capture::shell(&config),
-        // The command line refuses modules that the registry does not call available.
-        Command::Database(_) => anyhow::bail!("not available"),
+        Command::Database(config) => capture::database(&config),
         Command::Inspect(config) => {
             log::start(&config.global)?;
             inspect::run(&config)

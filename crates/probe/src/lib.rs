@@ -5,6 +5,7 @@
 
 mod attach;
 pub mod clock;
+pub mod database;
 mod error;
 pub mod features;
 mod filter;

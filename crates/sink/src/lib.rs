@@ -44,6 +44,9 @@ pub trait Encoder {
 
     /// Appends one command line to `out`.
     fn command(&mut self, command: &event::Command, out: &mut Vec<u8>);
+
+    /// Appends one statement of a database server to `out`.
+    fn query(&mut self, query: &event::Query, out: &mut Vec<u8>);
 }
 
 /// The part of `payload` that is shown when the user asked for at most `limit` bytes.

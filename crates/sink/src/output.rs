@@ -1,7 +1,7 @@
 //! From encoded records to a file descriptor: buffered, in order, and honest about what got there.
 
 use crate::{Encoder, PrivateFileError, create_private};
-use event::{Command, Record};
+use event::{Command, Query, Record};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::fs::File;
@@ -148,6 +148,11 @@ impl Output {
     /// As [`Output::write`], for a command line.
     pub fn write_command(&mut self, command: &Command) -> Result<OutputState, OutputError> {
         self.put(|encoder, buffer| encoder.command(command, buffer))
+    }
+
+    /// As [`Output::write`], for a statement.
+    pub fn write_query(&mut self, query: &Query) -> Result<OutputState, OutputError> {
+        self.put(|encoder, buffer| encoder.query(query, buffer))
     }
 
     fn put(

@@ -37,6 +37,10 @@ impl Encoder for Payload {
         out.extend_from_slice(data.bytes);
     }
 
+    fn query(&mut self, _: &event::Query, _: &mut Vec<u8>) {
+        unreachable!("no statement is written here");
+    }
+
     fn command(&mut self, command: &event::Command, out: &mut Vec<u8>) {
         out.extend_from_slice(&command.line);
     }

@@ -95,6 +95,21 @@ impl Commands {
     }
 }
 
+/// Statements that were seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Queries {
+    /// Begun, with or without an end.
+    pub(crate) queries: u64,
+    /// Bytes of their texts.
+    pub(crate) query_bytes: u64,
+}
+
+impl Queries {
+    fn line(&self) -> String {
+        format!("{} queries of {} bytes", self.queries, self.query_bytes)
+    }
+}
+
 /// Secrets that were seen; together with `duplicate`, `rejected`, `lost` and what an output that
 /// ended did not take, the `written` ones are as many.
 #[derive(Debug, Serialize)]
@@ -148,6 +163,8 @@ pub(crate) struct Balance {
     plaintext: Option<Plaintext>,
     #[serde(flatten)]
     commands: Option<Commands>,
+    #[serde(flatten)]
+    queries: Option<Queries>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<KeyReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,6 +184,7 @@ impl Balance {
         Self {
             plaintext: None,
             commands: None,
+            queries: None,
             keys: None,
             packets: None,
             lost: Lost {
@@ -196,6 +214,12 @@ impl Balance {
         self
     }
 
+    /// With what was seen of statements.
+    pub(crate) fn with_queries(mut self, queries: Queries) -> Self {
+        self.queries = Some(queries);
+        self
+    }
+
     /// With what was seen of keys.
     pub(crate) fn with_keys(mut self, keys: KeyReport) -> Self {
         self.keys = Some(keys);
@@ -218,6 +242,7 @@ impl Balance {
         let mut parts = Vec::new();
         parts.extend(self.plaintext.as_ref().map(Plaintext::line));
         parts.extend(self.commands.as_ref().map(Commands::line));
+        parts.extend(self.queries.as_ref().map(Queries::line));
         parts.extend(self.keys.as_ref().map(KeyReport::line));
         parts.extend(self.packets.as_ref().map(PacketReport::line));
         parts.push(self.lost_line());

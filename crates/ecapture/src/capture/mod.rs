@@ -6,6 +6,7 @@
 
 mod balance;
 pub(crate) mod control;
+mod database;
 mod files;
 mod module;
 mod output;
@@ -14,6 +15,7 @@ mod signals;
 mod tls;
 mod wait;
 
+pub(crate) use database::run as database;
 pub(crate) use shell::run as shell;
 pub(crate) use tls::run as tls;
 

@@ -5,9 +5,9 @@ use super::control::Stream;
 use super::module::View;
 use anyhow::{Context as _, bail};
 use cli::{CaptureConfig, Format};
-use event::{Command, Record};
+use event::{Command, Query, Record};
 use flow::Emit;
-use sink::{Encoder, Har, Output, OutputState};
+use sink::{Encoder, Har, Output, OutputError, OutputState};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -113,7 +113,19 @@ impl Writer {
         self.count(outcome);
     }
 
-    fn count(&mut self, outcome: Result<OutputState, sink::OutputError>) {
+    /// Writes a statement.
+    pub(crate) fn query(&mut self, query: &Query) {
+        if self.enough() {
+            return;
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.query(query);
+        }
+        let outcome = self.output.write_query(query);
+        self.count(outcome);
+    }
+
+    fn count(&mut self, outcome: Result<OutputState, OutputError>) {
         match outcome {
             Ok(OutputState::Open) => self.records += 1,
             Ok(_) => {}
@@ -206,5 +218,9 @@ impl Encoder for Handle {
 
     fn command(&mut self, command: &Command, out: &mut Vec<u8>) {
         lock(&self.0).command(command, out);
+    }
+
+    fn query(&mut self, query: &Query, out: &mut Vec<u8>) {
+        lock(&self.0).query(query, out);
     }
 }

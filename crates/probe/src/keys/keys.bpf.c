@@ -186,7 +186,7 @@ static __always_inline __u32 function_of(__u64 cookie)
 /* Probes that are placed anew, beside the old ones, have another than these. */
 static __always_inline __u32 generation_of(__u64 cookie)
 {
-	return cookie >> 48;
+	return cookie >> 56;
 }
 
 SEC("uprobe")

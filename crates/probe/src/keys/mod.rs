@@ -386,8 +386,8 @@ impl Keys {
             object::map(&self.object, "functions")?
                 .update(&(index as u32).to_ne_bytes(), &value, MapFlags::ANY)
                 .map_err(|source| Error::Map { map: "functions", source })?;
-            // bits 0-15 library, 16-31 function, 48-63 generation
-            let cookie = number as u64 | (index as u64) << 16 | generation << 48;
+            // bits 0-15 library, 16-31 function, 56-63 generation
+            let cookie = number as u64 | (index as u64) << 16 | generation << 56;
             match function.source {
                 Source::Logged { .. } => logged.push(function.entry, cookie),
                 Source::MasterKey { .. } => {

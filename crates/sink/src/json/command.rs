@@ -32,7 +32,7 @@ pub(super) fn command(line: &mut Line<'_>, command: &Command) {
     }
 }
 
-fn optional_number(line: &mut Line<'_>, key: &str, value: Option<impl itoa::Integer>) {
+pub(super) fn optional_number(line: &mut Line<'_>, key: &str, value: Option<impl itoa::Integer>) {
     if let Some(value) = value {
         line.number(key, value);
     } else {
@@ -41,7 +41,7 @@ fn optional_number(line: &mut Line<'_>, key: &str, value: Option<impl itoa::Inte
     }
 }
 
-fn optional_text(line: &mut Line<'_>, key: &str, value: Option<&str>) {
+pub(super) fn optional_text(line: &mut Line<'_>, key: &str, value: Option<&str>) {
     line.raw(key);
     match value {
         Some(text) => line.text("\"", text),

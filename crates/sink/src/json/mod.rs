@@ -6,12 +6,13 @@
 mod command;
 mod http;
 mod line;
+mod query;
 mod string;
 
 use crate::Encoder;
 use crate::kind::{close_code, kind, payload_len, unparsed_reason};
 use crate::time::Clock;
-use event::{Command, Content, Data, Record, ServerSentEvent, WebSocketMessage};
+use event::{Command, Content, Data, Query, Record, ServerSentEvent, WebSocketMessage};
 use line::{Line, names};
 
 /// What the user can choose about JSON lines.
@@ -73,6 +74,16 @@ impl Encoder for JsonEncoder {
         line.raw("{\"ts\":\"");
         self.clock.write(command.ts, line.out);
         command::command(&mut line, command);
+        line.raw("}\n");
+    }
+
+    fn query(&mut self, query: &Query, out: &mut Vec<u8>) {
+        let len = query.text.as_ref().map_or(0, Vec::len);
+        out.reserve(LINE_RESERVE.saturating_add(len.min(self.options.tsize.unwrap_or(usize::MAX))));
+        let mut line = Line { out, terminal: self.options.escape, limit: self.options.tsize };
+        line.raw("{\"ts\":\"");
+        self.clock.write(query.ts, line.out);
+        query::query(&mut line, query);
         line.raw("}\n");
     }
 }

@@ -40,6 +40,28 @@ pub(super) fn command(command: &event::Command, sequence: u64, limit: Option<usi
     }
 }
 
+/// A statement is the payload.
+pub(super) fn query(query: &event::Query, sequence: u64, limit: Option<usize>) -> Event {
+    let text = query.text.as_deref().unwrap_or_default();
+    let payload = cut(text, limit);
+    Event {
+        timestamp: i64::try_from(query.ts.0).unwrap_or(i64::MAX),
+        pid: query.pid.into(),
+        pname: query.comm.to_string(),
+        length: u32::try_from(text.len()).unwrap_or(u32::MAX),
+        payload: payload.to_vec(),
+        sequence,
+        tid: query.tid,
+        uid: query.uid,
+        exe: query.exe.as_deref().map(str::to_owned),
+        connection: query.connection.unwrap_or(0),
+        library: query.server.path.clone(),
+        data_length: text.len() as u64,
+        cut: payload.len() < text.len(),
+        ..Event::default()
+    }
+}
+
 pub(super) fn event(record: &Record<'_>, sequence: u64, limit: Option<usize>) -> Event {
     let conn = record.conn;
     let sent = record.dir == event::Direction::Send;

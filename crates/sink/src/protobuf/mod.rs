@@ -59,6 +59,16 @@ impl Encoder for ProtobufEncoder {
         };
         append(&entry, out);
     }
+
+    fn query(&mut self, query: &event::Query, out: &mut Vec<u8>) {
+        self.sequence += 1;
+        let event = encode::query(query, self.sequence, self.options.tsize);
+        let entry = LogEntry {
+            log_type: LogType::Event.into(),
+            payload: Some(log_entry::Payload::EventPayload(event)),
+        };
+        append(&entry, out);
+    }
 }
 
 /// A line of the tool's own log as a length-delimited message.

@@ -4,19 +4,20 @@ mod command;
 mod escape;
 mod header;
 mod payload;
+mod query;
 
 use crate::Encoder;
 use crate::kind::close_code;
 use crate::time::Clock;
 use escape::{Keep, escape};
-use event::{Command, Content, Direction, Field, HttpMessage, HttpVersion, Record, Start};
+use event::{Command, Content, Direction, Field, HttpMessage, HttpVersion, Query, Record, Start};
 use std::io::Write as _;
 
 /// What the user, and where the text goes, decide about it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TextOptions {
     /// Colour the header lines: green what was received, magenta what was sent, cyan what was
-    /// typed.
+    /// typed or executed.
     pub color: bool,
     /// The text goes to a terminal: make visible what it would act on or hide.
     pub escape: bool,
@@ -76,6 +77,21 @@ impl Encoder for TextEncoder {
         }
         out.push(b'\n');
         payload::write(&command.line, self.options, out);
+        out.push(b'\n');
+    }
+
+    fn query(&mut self, query: &Query, out: &mut Vec<u8>) {
+        if self.options.color {
+            out.extend_from_slice(CYAN);
+        }
+        self.clock.write(query.ts, out);
+        out.push(b' ');
+        query::write(query, out);
+        if self.options.color {
+            out.extend_from_slice(PLAIN);
+        }
+        out.push(b'\n');
+        payload::write(query.text.as_deref().unwrap_or_default(), self.options, out);
         out.push(b'\n');
     }
 }

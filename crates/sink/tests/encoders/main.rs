@@ -3,6 +3,7 @@
 
 mod commands;
 mod json;
+mod queries;
 mod round_trip;
 mod samples;
 mod schema;

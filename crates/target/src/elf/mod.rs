@@ -180,6 +180,14 @@ impl<'a> Elf<'a> {
         segment.offset.checked_add(vaddr - segment.vaddr)
     }
 
+    /// The address at which the byte at this offset of the file is mapped to be executed.
+    pub(crate) fn code_vaddr(&self, file_offset: u64) -> Option<u64> {
+        self.segments.iter().filter(|segment| segment.executable).find_map(|segment| {
+            let into = file_offset.checked_sub(segment.offset)?;
+            (into < segment.file_size).then(|| segment.vaddr.checked_add(into))?
+        })
+    }
+
     /// Everything in the file from `vaddr` to the end of its segment.
     pub(crate) fn at(&self, vaddr: u64) -> Option<&'a [u8]> {
         let segment = self.segment(vaddr)?;

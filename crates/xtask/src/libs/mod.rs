@@ -3,6 +3,7 @@
 mod boringssl;
 mod command;
 mod crates;
+mod databases;
 mod debian;
 mod npm;
 mod openssl;
@@ -49,6 +50,10 @@ const LIBRARIES: &[(&str, Source)] = &[
             sha256: "370704c9c859f4060b7df19055e43bb9b5fa09d887699cf6ba87885c5485d36a",
         },
     ),
+    ("bullseye-databases", debian("bullseye", "amd64", &databases::BULLSEYE)),
+    ("bookworm-databases", debian("bookworm", "amd64", &databases::BOOKWORM)),
+    ("trixie-databases", debian("trixie", "amd64", &databases::TRIXIE)),
+    ("sid-databases", debian("sid", "amd64", &databases::SID)),
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),

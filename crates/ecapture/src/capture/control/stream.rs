@@ -1,7 +1,7 @@
 //! The event stream for eCaptureQ: records and lines of the log on their way to the hub.
 
 use control::{Encode, Hub, Listener};
-use event::{Command, Record};
+use event::{Command, Query, Record};
 use prost::Message as _;
 use sink::proto::{Heartbeat, LogEntry, LogType, log_entry};
 use sink::{Encoder as _, ProtobufEncoder, ProtobufOptions};
@@ -47,6 +47,13 @@ impl Stream {
     pub(crate) fn command(&mut self, command: &Command) {
         if self.hub.has_listeners() {
             self.encoder.command(command, &mut self.entry);
+            self.send();
+        }
+    }
+
+    pub(crate) fn query(&mut self, query: &Query) {
+        if self.hub.has_listeners() {
+            self.encoder.query(query, &mut self.entry);
             self.send();
         }
     }
