@@ -92,7 +92,7 @@ impl Text {
         let placings = plans
             .iter()
             .map(|plan| match plan {
-                Plan::OpenSsl(planned) => Ok(Placing {
+                Plan::Library(planned) => Ok(Placing {
                     library: planned.library.clone(),
                     file: &planned.file,
                     layout: planned.layout,
