@@ -334,11 +334,11 @@ impl Keys {
         pids: Option<Vec<u32>>,
     ) -> Result<(), Error> {
         let follow = self.follow_children && pids == self.pids;
-        let places = Place::pids(pids.as_deref(), follow);
+        let whom = Place::pids(pids.as_deref(), follow);
         let generation = self.generation ^ 1;
         let mut placed = Placed::default();
         for placing in libraries {
-            if let Err(error) = self.place(placing, &places, generation, &mut placed) {
+            if let Err(error) = self.place(placing, &whom, generation, &mut placed) {
                 close_all(&mut placed.return_probes);
                 close_all(&mut placed.probes);
                 return Err(error);

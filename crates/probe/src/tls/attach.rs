@@ -132,12 +132,12 @@ impl Capture {
     ) -> Result<Vec<usize>, Error> {
         // Whom the user names now is wanted without the children.
         let follow = self.follow_children && pids == self.pids;
-        let places = Place::pids(pids.as_deref(), follow);
+        let whom = Place::pids(pids.as_deref(), follow);
         let generation = self.generation ^ 1;
         let mut placed = Placed::default();
         let mut numbers = Vec::with_capacity(libraries.len());
         for placing in libraries {
-            match self.place(placing, &places, generation, &mut placed) {
+            match self.place(placing, &whom, generation, &mut placed) {
                 Ok(number) => numbers.push(number),
                 Err(error) => {
                     close_all(&mut placed.exit_probes);
