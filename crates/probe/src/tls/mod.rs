@@ -48,7 +48,7 @@ pub struct Options {
     pub uid: Option<u32>,
     /// Only tasks in this cgroup (v2) or below it.
     pub cgroup: Option<OwnedFd>,
-    /// The filter and the probes can be changed while the programs run: costs a nanosecond or two a
+    /// The filter and the probes can be changed while the programs run: costs a few loads and compares a
     /// call.
     pub changeable: bool,
 }
