@@ -11,6 +11,7 @@ mod keylog;
 mod load;
 mod machinery;
 mod output;
+mod packets;
 mod placement;
 mod run_command;
 mod streaming;
