@@ -72,7 +72,7 @@ fn prepare(scene: &Scene, asked: Asked) -> Transferred {
 
 fn bodies(plaintexts: &[Plaintext], http: &str) -> Transferred {
     let mut transferred = Transferred::default();
-    for Plaintext { client, server, .. } in plaintexts {
+    for Plaintext { client, server } in plaintexts {
         if http == "http2" {
             http2::bodies(client).values().for_each(|body| count(&mut transferred.uploads, body));
             http2::bodies(server).values().for_each(|body| count(&mut transferred.downloads, body));

@@ -95,10 +95,9 @@ fn the_file_is_its_owners_alone() {
 fn each_of_several_files_is_readable_alone_and_old_ones_go() {
     e2e::needs_bpf!();
     let scene = Scene::new();
-    let capture =
-        PacketCapture::start(&scene, &["--pcap-rotate-size", "1", "--pcap-keep", "3"]);
-    // A connection each; more than five files in all.
-    let bodies: Vec<_> = (0..7).map(|_| exchange(&scene, 800_000)).collect();
+    let capture = PacketCapture::start(&scene, &["--pcap-rotate-size", "1", "--pcap-keep", "3"]);
+    // A connection each; four files in all.
+    let bodies: Vec<_> = (0..20).map(|_| exchange(&scene, 200_000)).collect();
     capture.stop();
     let mut files: Vec<_> = std::fs::read_dir(scene.scratch.path())
         .unwrap()
@@ -116,6 +115,6 @@ fn each_of_several_files_is_readable_alone_and_old_ones_go() {
             found += bodies.iter().filter(|body| plaintext.server.ends_with(body)).count();
         }
     }
-    // At the least those whose packets are all in one file.
-    assert!(found >= 1, "{found}");
+    // Those whose handshake is in another file cannot be told: one for each file, and the last is short.
+    assert!((6..20).contains(&found), "{found}");
 }

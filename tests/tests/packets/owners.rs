@@ -112,8 +112,7 @@ fn comments_name_process_user_and_the_connection_of_the_text() {
     let mut expected = BTreeMap::new();
     for line in line::read(std::path::Path::new(&out)) {
         if let Some(local) = &line.local {
-            let port = local.rsplit(':').next().unwrap().to_owned();
-            expected.insert(port, (line.pid, line.conn));
+            expected.insert(local.port.to_string(), (line.pid, line.conn));
         }
     }
     assert_eq!(expected.values().map(|(pid, _)| *pid).collect::<BTreeSet<_>>(), pids);

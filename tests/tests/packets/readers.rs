@@ -8,6 +8,7 @@ use e2e::process::{command, run};
 use pcap_parser::traits::PcapReaderIterator as _;
 use pcap_parser::{Block, PcapBlockOwned, PcapError, PcapNGReader};
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// One file of ours and one of tcpdump's of the same packets.
@@ -97,14 +98,18 @@ pub(super) struct Blocks {
     pub(super) packets: usize,
     pub(super) truncated: usize,
     pub(super) longest: u32,
-    received: Vec<Option<u64>>,
-    dropped: Vec<Option<u64>>,
+    pub(super) received: Vec<Option<u64>>,
+    pub(super) dropped: Vec<Option<u64>>,
     statistics_are_last: bool,
 }
 
 impl Blocks {
     pub(super) fn read(file: &Path) -> Self {
-        let mut reader = PcapNGReader::new(1 << 20, File::open(file).unwrap()).unwrap();
+        Self::read_from(File::open(file).unwrap())
+    }
+
+    pub(super) fn read_from(input: impl Read) -> Self {
+        let mut reader = PcapNGReader::new(1 << 20, input).unwrap();
         let mut blocks = Self::default();
         loop {
             match reader.next() {
@@ -115,7 +120,7 @@ impl Blocks {
                 }
                 Err(PcapError::Incomplete(_)) => reader.refill().unwrap(),
                 Err(PcapError::Eof) => return blocks,
-                Err(error) => panic!("{}: {error}", file.display()),
+                Err(error) => panic!("block {}: {error}", blocks.packets),
             }
         }
     }
@@ -132,7 +137,8 @@ impl Blocks {
                 // "TLSK" (draft-ietf-opsawg-pcapng, 4.7).
                 assert_eq!(secrets.secrets_type.0, 0x544c_534b);
                 let data = &secrets.data[..secrets.secrets_len as usize];
-                self.secrets += data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+                self.secrets +=
+                    data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
             }
             Block::InterfaceStatistics(statistics) => {
                 let number = |code| {

@@ -51,7 +51,11 @@ pub(super) fn command(scratch: &Scratch, file: &Path, filter: &str, arguments: &
     command.arg("--summary").arg(scratch.join("summary"));
     // What runs a command comes last.
     let at = arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len());
-    command.args(&arguments[..at]).arg(filter).args(&arguments[at..]);
+    command.args(&arguments[..at]);
+    if !filter.is_empty() {
+        command.arg(filter);
+    }
+    command.args(&arguments[at..]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }

@@ -33,8 +33,6 @@ pub(super) fn fields(file: &Path, filter: &str, fields: &[&str]) -> Vec<String> 
 /// The plaintext of one TLS connection.
 #[derive(Debug, Default)]
 pub(super) struct Plaintext {
-    /// The connection's number in tshark.
-    pub(super) stream: usize,
     /// What the client said.
     pub(super) client: Vec<u8>,
     /// What the server said.
@@ -61,8 +59,6 @@ pub(super) fn follow(printed: &str) -> Vec<Plaintext> {
 
 /// Its lines are hexadecimal; those of the second node are indented.
 fn one(text: &str) -> Plaintext {
-    let number = |line: Option<&str>| line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-    let stream = number(text.lines().find(|line| line.starts_with("Filter:"))).unwrap();
     let mut ways = [Vec::new(), Vec::new()];
     for line in text.lines() {
         if let Ok(bytes) = data_encoding::HEXLOWER.decode(line.trim().as_bytes()) {
@@ -73,7 +69,7 @@ fn one(text: &str) -> Plaintext {
     // Which node is the first is not to be relied on: a client's first bytes are a request.
     let client_first = starts_request(&plain) || starts_response(&indented);
     let (client, server) = if client_first { (plain, indented) } else { (indented, plain) };
-    Plaintext { stream, client, server }
+    Plaintext { client, server }
 }
 
 fn starts_request(bytes: &[u8]) -> bool {
