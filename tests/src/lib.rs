@@ -10,6 +10,8 @@ pub mod capture;
 pub mod certificate;
 pub mod cgroup;
 pub mod curl;
+pub mod database;
+pub mod go;
 pub mod http2;
 pub mod keylog;
 pub mod line;
@@ -24,7 +26,9 @@ pub mod process;
 pub mod rights;
 pub mod s_client;
 pub mod scratch;
+pub mod shells;
 pub mod stream;
+pub mod terminal;
 pub mod version;
 
 pub use capture::{Capture, Captured};

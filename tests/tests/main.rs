@@ -1,10 +1,12 @@
 //! End to end: real programs against the built binary, grouped by what a user does.
 
 mod addresses;
+mod databases;
 mod discovery;
 mod errors;
 mod exactness;
 mod filters;
+mod gotls;
 mod harm;
 mod inspect;
 mod keylog;
@@ -14,5 +16,6 @@ mod output;
 mod packets;
 mod placement;
 mod run_command;
+mod shells;
 mod streaming;
 mod versions;

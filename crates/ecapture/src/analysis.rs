@@ -97,7 +97,7 @@ fn libcrypto(candidate: &Candidate, analysis: &Analysis) -> Option<Vec<u8>> {
     read(&found.file).ok()
 }
 
-fn read(file: &File) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read(file: &File) -> std::io::Result<Vec<u8>> {
     let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     let mut bytes = vec![0; len];
     let mut at = 0;

@@ -4,8 +4,8 @@ use crate::fixture::Fixture;
 use crate::keys::LABELS;
 use crate::keys::tests::logging_library;
 use crate::{
-    Options, Placement, analyze_with, carries_tls, keys, keys_for_version, libcrypto_layout,
-    version_string,
+    Options, Placement, Shell, analyze_shell, analyze_with, carries_tls, is_shell, keys,
+    keys_for_version, libcrypto_layout, version_string,
 };
 use iced_x86::code_asm::{CodeAssembler, *};
 use proptest::collection::vec;
@@ -40,6 +40,14 @@ fn library() -> Vec<u8> {
         .function("SSL_get_wbio", accessor)
         .function("BIO_get_shutdown", accessor)
         .function("BIO_get_data", accessor)
+        .function("read_command", wrapper)
+        .function("zleentry", wrapper)
+        .function("readline", wrapper)
+        .function("_Z16dispatch_commandP3THDPK8COM_DATA19enum_server_command", wrapper)
+        .function("thd_get_thread_id", accessor)
+        .function("thd_query_string", wrapper)
+        .function("pgstat_report_activity", wrapper)
+        .function("PostgresMain", wrapper)
         .elf()
 }
 
@@ -55,6 +63,15 @@ fn analyse_everything(bytes: &[u8]) {
     let _ = carries_tls(bytes);
     let _ = libcrypto_layout(bytes);
     let _ = version_string(bytes);
+    let _ = (crate::carries_mysqld(bytes), crate::carries_postgres(bytes));
+    let _ = crate::plan_mysqld(bytes, &crate::ServerOptions::default());
+    let _ = crate::plan_postgres(bytes, &crate::ServerOptions::default());
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Readline] {
+        let _ = is_shell(bytes, shell);
+        let _ = analyze_shell(bytes, shell);
+    }
+    let _ = crate::carries_go(bytes);
+    let _ = crate::analyze_go(bytes, Placement::Auto);
     let _ = keys(bytes);
     let _ = keys_for_version(bytes, "openssl 1.0.2u");
     for placement in [Placement::Auto, Placement::Entry] {

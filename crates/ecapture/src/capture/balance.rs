@@ -80,6 +80,36 @@ impl Plaintext {
     }
 }
 
+/// Command lines that were seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Commands {
+    /// Begun, whether or not they were run.
+    pub(crate) commands: u64,
+    /// Bytes of their lines.
+    pub(crate) command_bytes: u64,
+}
+
+impl Commands {
+    fn line(&self) -> String {
+        format!("{} commands of {} bytes", self.commands, self.command_bytes)
+    }
+}
+
+/// Statements that were seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Queries {
+    /// Begun, with or without an end.
+    pub(crate) queries: u64,
+    /// Bytes of their texts.
+    pub(crate) query_bytes: u64,
+}
+
+impl Queries {
+    fn line(&self) -> String {
+        format!("{} queries of {} bytes", self.queries, self.query_bytes)
+    }
+}
+
 /// Secrets that were seen; together with `duplicate`, `rejected`, `lost` and what an output that
 /// ended did not take, the `written` ones are as many.
 #[derive(Debug, Serialize)]
@@ -131,6 +161,10 @@ impl PacketReport {
 pub(crate) struct Balance {
     #[serde(flatten)]
     plaintext: Option<Plaintext>,
+    #[serde(flatten)]
+    commands: Option<Commands>,
+    #[serde(flatten)]
+    queries: Option<Queries>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<KeyReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,6 +183,8 @@ impl Balance {
         let (cpu_seconds, max_rss_kib) = usage();
         Self {
             plaintext: None,
+            commands: None,
+            queries: None,
             keys: None,
             packets: None,
             lost: Lost {
@@ -169,6 +205,18 @@ impl Balance {
     /// With what was seen of plaintext.
     pub(crate) fn with_plaintext(mut self, plaintext: Plaintext) -> Self {
         self.plaintext = Some(plaintext);
+        self
+    }
+
+    /// With what was seen of command lines.
+    pub(crate) fn with_commands(mut self, commands: Commands) -> Self {
+        self.commands = Some(commands);
+        self
+    }
+
+    /// With what was seen of statements.
+    pub(crate) fn with_queries(mut self, queries: Queries) -> Self {
+        self.queries = Some(queries);
         self
     }
 
@@ -193,6 +241,8 @@ impl Balance {
     pub(crate) fn line(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.plaintext.as_ref().map(Plaintext::line));
+        parts.extend(self.commands.as_ref().map(Commands::line));
+        parts.extend(self.queries.as_ref().map(Queries::line));
         parts.extend(self.keys.as_ref().map(KeyReport::line));
         parts.extend(self.packets.as_ref().map(PacketReport::line));
         parts.push(self.lost_line());

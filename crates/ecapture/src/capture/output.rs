@@ -3,9 +3,9 @@
 use super::Common;
 use anyhow::Context as _;
 use cli::Format;
-use event::Record;
+use event::{Command, Query, Record};
 use flow::Emit;
-use sink::{Har, Output, OutputState};
+use sink::{Har, Output, OutputError, OutputState};
 use std::io::IsTerminal as _;
 use std::path::Path;
 
@@ -72,6 +72,32 @@ impl Writer {
         self.error.take()
     }
 
+    /// Writes a command line.
+    pub(crate) fn command(&mut self, command: &Command) {
+        if self.enough() {
+            return;
+        }
+        let outcome = self.output.write_command(command);
+        self.count(outcome);
+    }
+
+    /// Writes a statement.
+    pub(crate) fn query(&mut self, query: &Query) {
+        if self.enough() {
+            return;
+        }
+        let outcome = self.output.write_query(query);
+        self.count(outcome);
+    }
+
+    fn count(&mut self, outcome: Result<OutputState, OutputError>) {
+        match outcome {
+            Ok(OutputState::Open) => self.records += 1,
+            Ok(_) => {}
+            Err(error) => self.error = Some(error.into()),
+        }
+    }
+
     fn enough(&self) -> bool {
         self.limit.is_some_and(|limit| self.records >= limit)
     }
@@ -85,11 +111,8 @@ impl Emit for Writer {
         if let Some(har) = &mut self.har {
             har.record(record);
         }
-        match self.output.write(record) {
-            Ok(OutputState::Open) => self.records += 1,
-            Ok(_) => {}
-            Err(error) => self.error = Some(error.into()),
-        }
+        let outcome = self.output.write(record);
+        self.count(outcome);
     }
 }
 

@@ -74,6 +74,7 @@ enum operation {
 	OPERATION_FREE = 5,
 	OPERATION_CLEAR = 6,
 	OPERATION_SET_FD = 7,
+	OPERATION_HANDSHAKE = 8,
 };
 
 /* Stands in a program for the cookie that user space puts there (text, for the assembler). */

@@ -76,19 +76,12 @@ impl Capture {
         layout: Layout,
         functions: &[Function],
     ) -> Result<usize, Error> {
-        let number = self.libraries.len();
-        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
-        if number >= MAX_LIBRARIES {
-            return Err(full("libraries", MAX_LIBRARIES));
-        }
-        if self.functions.len() + functions.len() > MAX_FUNCTIONS {
-            return Err(full("functions", MAX_FUNCTIONS));
-        }
+        let (number, first) = self.room_for(&library, functions.len())?;
         self.set_layout(number as u32, layout)?;
 
         let [mut entries, mut ends, mut set_fds, mut returns, mut exits]: [Sites; 5] =
             Default::default();
-        for (index, function) in (self.functions.len()..).zip(functions) {
+        for (index, function) in (first..).zip(functions) {
             let cookie = cookie(number, index, function);
             match function.operation {
                 Operation::Free | Operation::Clear => ends.push(function.entry, cookie),
@@ -107,6 +100,43 @@ impl Capture {
                 }
             }
         }
+        // Entries first: an exit whose entry was not seen would count as a loss.
+        let programs = [
+            ("tls_set_fd", set_fds, false),
+            ("tls_end", ends, false),
+            ("tls_entry", entries, false),
+            ("tls_exit", exits, false),
+            ("tls_exit", returns, true),
+        ];
+        let names = functions.iter().map(|function| function.name.clone());
+        self.attach_programs(library, file, names, &programs)
+    }
+
+    /// The numbers of the next library and its first function, if the tables hold so many.
+    pub(crate) fn room_for(
+        &self,
+        library: &Library,
+        functions: usize,
+    ) -> Result<(usize, usize), Error> {
+        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
+        if self.libraries.len() >= MAX_LIBRARIES {
+            return Err(full("libraries", MAX_LIBRARIES));
+        }
+        if self.functions.len() + functions > MAX_FUNCTIONS {
+            return Err(full("functions", MAX_FUNCTIONS));
+        }
+        Ok((self.libraries.len(), self.functions.len()))
+    }
+
+    /// Puts programs at their sites, in this order, and takes the library in. The third of each is true
+    /// for return probes.
+    pub(crate) fn attach_programs(
+        &mut self,
+        library: Library,
+        file: &File,
+        functions: impl Iterator<Item = String>,
+        programs: &[(&'static str, Sites, bool)],
+    ) -> Result<usize, Error> {
         let (mut probes, mut exit_probes) = (Vec::new(), Vec::new());
         let place = Place {
             file,
@@ -114,20 +144,14 @@ impl Capture {
             pids: Place::pids(self.pids.as_deref(), self.follow_children),
             features: self.features,
         };
-        // Entries first: an exit whose entry was not seen would count as a loss.
-        for (program, sites, retprobe) in [
-            ("tls_set_fd", set_fds, false),
-            ("tls_end", ends, false),
-            ("tls_entry", entries, false),
-            ("tls_exit", exits, false),
-            ("tls_exit", returns, true),
-        ] {
-            let probes = if program == "tls_exit" { &mut exit_probes } else { &mut probes };
-            place.attach(&self.program(program)?, &sites, retprobe, probes)?;
+        for (program, sites, retprobe) in programs {
+            let probes = if program.ends_with("_exit") { &mut exit_probes } else { &mut probes };
+            place.attach(&self.program(program)?, sites, *retprobe, probes)?;
         }
+        let number = self.libraries.len();
         self.probes.append(&mut probes);
         self.exit_probes.append(&mut exit_probes);
-        self.functions.extend(functions.iter().map(|function| (number, function.name.clone())));
+        self.functions.extend(functions.map(|name| (number, name)));
         self.libraries.push(Arc::new(library));
         Ok(number)
     }

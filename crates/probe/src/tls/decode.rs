@@ -136,6 +136,10 @@ impl Decoder {
         handle: &mut impl FnMut(Event<'_>),
     ) {
         let Some(library) = libraries.get(announcement.library as usize) else { return };
+        // Two threads that used a connection first at the same time both say so.
+        if self.known.contains_key(&header.conn) {
+            return;
+        }
         self.last += 1;
         let id = ConnId(self.last);
         let Announcement { ssl, tgid, uid, comm, addresses, .. } = announcement;

@@ -7,7 +7,7 @@
 mod attach;
 mod decode;
 pub(crate) mod load;
-mod shared;
+pub(crate) mod shared;
 mod tally;
 
 use crate::attach::{Probe, close_all};

@@ -97,6 +97,13 @@ struct connection_key {
 	__u32 reserved;
 };
 
+/* What has not been handed over of a running Write of a Go tls.Conn. */
+struct go_rest {
+	__u64 from;
+	__u64 left;
+	__u64 allowed; /* how much of it may have been encrypted by now */
+};
+
 struct connection {
 	__u64 id;
 	__u64 offset[2];
@@ -108,6 +115,8 @@ struct connection {
 	/* Of a large write that is not finished, over all its calls: */
 	__u64 ciphertext; /* bytes that went to the socket */
 	__u64 copied;	  /* bytes that were handed over already */
+	__u64 inner;	  /* of a Go tls.Conn: its net.Conn */
+	struct go_rest rest;
 };
 
 /* One entry a thread that ever made a call; evicted by use, so dead threads cost nothing. */
@@ -775,6 +784,8 @@ int tls_set_fd(struct pt_regs *ctx)
 	}
 	return 0;
 }
+
+#include "gotls/gotls.h"
 
 #ifndef WITHOUT_BTF
 /* The call that the current thread is in, if any. */

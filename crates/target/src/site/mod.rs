@@ -12,8 +12,10 @@ mod planner;
 pub use options::{Options, Placement};
 pub use plan::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
 
+pub(crate) use entry::first_instruction;
+pub(crate) use exit::ret_sites;
 pub(crate) use inner::Wrapper;
-pub(crate) use place::first_site;
+pub(crate) use place::{Placer, first_site};
 pub(crate) use planner::Planner;
 
 #[cfg(test)]

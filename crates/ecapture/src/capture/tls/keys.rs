@@ -2,7 +2,7 @@
 
 use super::super::balance::KeyReport;
 use super::super::module::{Drained, Scope};
-use crate::analysis::Planned;
+use super::plan::Plan;
 use anyhow::{Context as _, anyhow};
 use cli::Place;
 use event::{LossTable, Secret};
@@ -61,12 +61,11 @@ impl Keys {
     }
 
     /// Puts probes into a library. How it is known where they go is told with --debug.
-    pub(super) fn attach(&mut self, planned: &Planned) -> anyhow::Result<()> {
-        let path = &planned.library.path;
-        let functions =
-            planned.keys.as_ref().map_err(|reason| anyhow!("no keys of {path}: {reason}"))?;
-        self.capture.attach(Arc::new(planned.library.clone()), &planned.file, functions)?;
-        for evidence in planned.analysis.keys.iter().flat_map(|plan| &plan.evidence) {
+    pub(super) fn attach(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let path = &plan.library().path;
+        let functions = plan.keys().map_err(|reason| anyhow!("no keys of {path}: {reason}"))?;
+        self.capture.attach(Arc::new(plan.library().clone()), plan.file(), functions)?;
+        for evidence in plan.key_evidence() {
             tracing::debug!("keys of {path}: {evidence}");
         }
         Ok(())

@@ -4,18 +4,19 @@
 mod connections;
 mod keys;
 mod packets;
+mod plan;
 mod text;
 
 use super::balance::{Balance, LibraryReport};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Module, Scope};
 use super::{Common, capture};
-use crate::analysis::{self, Planned, Wanted};
 use crate::log;
 use cli::TlsConfig;
 use connections::Connections;
 use event::LossTable;
 use keys::Keys;
 use packets::Packets;
+use plan::Plan;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,22 +34,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|config| packets::Opened::new(config).map(|opened| (opened, config)))
         .transpose()?;
-    let wanted = Wanted {
-        placement: match config.placement {
-            cli::Placement::Auto => target::Placement::Auto,
-            cli::Placement::Entry => target::Placement::Entry,
-        },
-        text: config.text,
-        keys: needs_keys,
-        version: config.ssl_version.clone(),
-    };
-    let files = Files {
-        test: target::carries_tls,
-        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, &wanted)),
-        given: config.files.clone(),
-        flag: config.family.files_flag(),
-        what: "OpenSSL-family library",
-    };
+    let files = plan::files(config)?;
     capture(common, files, |scope| {
         let text = text.map(|opened| opened.load(config, &scope)).transpose()?;
         let packets =
@@ -68,7 +54,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
 
 /// A library with probes in it.
 struct Attached {
-    planned: Planned,
+    plan: Plan,
     /// Its number in the plaintext part.
     text: Option<usize>,
 }
@@ -84,7 +70,7 @@ struct Tls {
 }
 
 impl Module for Tls {
-    type Plan = Box<Planned>;
+    type Plan = Plan;
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let text = self.text.iter().map(Text::fd);
@@ -92,9 +78,9 @@ impl Module for Tls {
         text.chain(keys).chain(self.packets.iter().map(Packets::fd)).collect()
     }
 
-    fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
-        let text = self.text.as_mut().map(|text| text.attach(&planned)).transpose()?;
-        let keys = match self.keys.as_mut().map(|keys| keys.attach(&planned)) {
+    fn attach(&mut self, plan: Plan) -> anyhow::Result<()> {
+        let text = self.text.as_mut().map(|text| text.attach(&plan)).transpose()?;
+        let keys = match self.keys.as_mut().map(|keys| keys.attach(&plan)) {
             None => None,
             Some(Ok(())) => Some("keys".to_owned()),
             // Its plaintext or packets are better than nothing.
@@ -106,16 +92,16 @@ impl Module for Tls {
         };
         let mut what = Vec::new();
         if text.is_some() {
-            what.push(format!("{} functions", planned.functions.len()));
+            what.push(format!("{} functions", plan.placements().len()));
         }
         what.extend(keys);
         tracing::info!(
             "attached to {} ({}), {}",
-            planned.library.path,
-            planned.version.as_deref().unwrap_or("version unknown"),
+            plan.library().path,
+            plan.version().unwrap_or("version unknown"),
             what.join(", "),
         );
-        self.attached.push(Attached { planned: *planned, text });
+        self.attached.push(Attached { plan, text });
         Ok(())
     }
 
@@ -232,15 +218,15 @@ impl Module for Tls {
 }
 
 impl Tls {
-    fn library(&self, Attached { planned, text }: &Attached) -> LibraryReport {
+    fn library(&self, Attached { plan, text }: &Attached) -> LibraryReport {
         let functions = match (&self.text, text) {
-            (Some(part), Some(number)) => part.functions(*number, planned),
+            (Some(part), Some(number)) => part.functions(*number, plan),
             _ => Vec::new(),
         };
         LibraryReport {
-            path: planned.library.path.clone(),
-            build_id: planned.library.build_id.clone(),
-            version: planned.version.clone(),
+            path: plan.library().path.clone(),
+            build_id: plan.library().build_id.clone(),
+            version: plan.version().map(str::to_owned),
             functions,
         }
     }

@@ -5,8 +5,8 @@ use super::super::module::{Drained, Scope};
 use super::super::output::Writer;
 use super::super::{Common, SETTLED};
 use super::connections::Connections;
-use crate::analysis::Planned;
-use cli::TlsConfig;
+use super::plan::Plan;
+use cli::{TlsConfig, TlsFamily};
 use event::{Event, LossTable};
 use flow::Flow;
 use probe::clock;
@@ -38,7 +38,11 @@ impl Opened {
 
     pub(super) fn load(self, config: &TlsConfig, scope: &Scope) -> anyhow::Result<Text> {
         let Self { writer, flow, to_stdout } = self;
-        let capture = Capture::load(scope.for_text(config)?)?;
+        let options = scope.for_text(config)?;
+        let capture = match config.family {
+            TlsFamily::Go => Capture::load_go(options)?,
+            _ => Capture::load(options)?,
+        };
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
@@ -60,13 +64,20 @@ impl Text {
     }
 
     /// Puts probes into a library; its number here.
-    pub(super) fn attach(&mut self, planned: &Planned) -> anyhow::Result<usize> {
-        let number = self.capture.attach(
-            planned.library.clone(),
-            &planned.file,
-            planned.layout,
-            &planned.functions,
-        )?;
+    pub(super) fn attach(&mut self, plan: &Plan) -> anyhow::Result<usize> {
+        let number = match plan {
+            Plan::OpenSsl(planned) => self.capture.attach(
+                planned.library.clone(),
+                &planned.file,
+                planned.layout,
+                &planned.functions,
+            )?,
+            Plan::Go(planned) => self.capture.attach_go(
+                planned.library.clone(),
+                &planned.file,
+                &planned.functions,
+            )?,
+        };
         Ok(number)
     }
 
@@ -140,13 +151,13 @@ impl Text {
         lost.add("output", self.writer.lost(), 0);
     }
 
-    /// The functions of library number `number`, which was attached by `planned`.
-    pub(super) fn functions(&self, number: usize, planned: &Planned) -> Vec<FunctionReport> {
+    /// The functions of library number `number`, which was attached by `plan`.
+    pub(super) fn functions(&self, number: usize, plan: &Plan) -> Vec<FunctionReport> {
         self.capture
             .hits(number)
             .into_iter()
-            .zip(&planned.analysis.functions)
-            .map(|((name, hits), plan)| FunctionReport { name, placement: plan.placement, hits })
+            .zip(plan.placements())
+            .map(|((name, hits), placement)| FunctionReport { name, placement, hits })
             .collect()
     }
 
