@@ -137,11 +137,11 @@ def libssl_of(pid):
 
 
 class Tcpdump:
-    """tcpdump recording loopback, with its defaults."""
+    """tcpdump recording loopback."""
 
-    def __init__(self, path):
+    def __init__(self, path, arguments=()):
         self.process = subprocess.Popen(
-            ["tcpdump", "-i", "lo", "-Z", "root", "-w", path],
+            ["tcpdump", "-i", "lo", *arguments, "-Z", "root", "-w", path],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
