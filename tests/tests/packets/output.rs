@@ -2,7 +2,7 @@
 
 use super::readers::{Blocks, capinfos};
 use super::scene::{PacketCapture, Scene, assert_balance, command};
-use super::tshark::{assert_silent, follow, plaintexts};
+use super::tshark::{OUT_OF_ORDER, assert_silent, follow, plaintexts};
 use e2e::process::{self, Process, run};
 use e2e::{Capture, Payload};
 use rustix::process::Signal;
@@ -21,7 +21,10 @@ fn exchange(scene: &Scene, len: usize) -> Vec<u8> {
 /// tshark that follows the first connection of a stream of packets.
 fn reader() -> std::process::Command {
     let mut tshark = process::command("tshark");
-    tshark.env("HOME", "/nonexistent").args(["-n", "-q", "-z", "follow,tls,raw,0"]);
+    tshark
+        .env("HOME", "/nonexistent")
+        .args(["-n", "-q", "-z", "follow,tls,raw,0"])
+        .args(OUT_OF_ORDER);
     tshark.stdout(Stdio::piped()).stderr(Stdio::piped());
     tshark
 }

@@ -30,6 +30,10 @@ pub(super) fn fields(file: &Path, filter: &str, fields: &[&str]) -> Vec<String> 
     tshark(file, &arguments).lines().map(str::to_owned).collect()
 }
 
+/// Joins segments that were out of order on their way, as they are on loopback when a program moves to
+/// another CPU while it sends; tcpdump records them so too.
+pub(super) const OUT_OF_ORDER: &[&str] = &["-o", "tcp.reassemble_out_of_order:TRUE"];
+
 /// The plaintext of one TLS connection.
 #[derive(Debug, Default)]
 pub(super) struct Plaintext {
@@ -45,7 +49,7 @@ pub(super) fn plaintexts(file: &Path) -> Vec<Plaintext> {
     let last = streams.iter().filter_map(|stream| stream.parse().ok()).max();
     let Some(last) = last else { return Vec::new() };
     let taps: Vec<_> = (0..=last).map(|stream: usize| format!("follow,tls,raw,{stream}")).collect();
-    let mut arguments = vec!["-q"];
+    let mut arguments = [&["-q"], OUT_OF_ORDER].concat();
     for tap in &taps {
         arguments.extend(["-z", tap]);
     }
