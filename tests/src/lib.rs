@@ -28,6 +28,7 @@ pub mod s_client;
 pub mod scratch;
 pub mod shells;
 pub mod stream;
+pub mod suite;
 pub mod terminal;
 pub mod version;
 

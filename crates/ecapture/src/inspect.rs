@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
-use target::{Exit, KeySource, Lines, Placement, Shell};
+use target::{Exit, Family, Interface, KeySource, Lines, Object, Placement, Shell};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -71,9 +71,13 @@ fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
     }
     let bytes = analysis::read(&candidate.file)
         .with_context(|| format!("cannot read {}", candidate.path.display()))?;
-    let is_go = target::carries_go(&bytes) && !target::carries_tls(&bytes);
+    let interface = Interface::ALL.into_iter().find(|interface| interface.test()(&bytes));
+    let is_go = interface.is_none() && target::carries_go(&bytes);
     drop(bytes);
-    let wanted = Wanted { placement: Placement::Auto, text: true, keys: true, version: None };
+    // If it is none of them, what is missing will be said.
+    let interface = interface.unwrap_or(Interface::OpenSsl);
+    let wanted =
+        Wanted { interface, placement: Placement::Auto, text: true, keys: true, version: None };
     if is_go {
         let planned = go_plan::plan(candidate, Placement::Auto)?;
         match format {
@@ -106,9 +110,10 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
             }
             if scan.candidates.is_empty() {
                 bail!(
-                    "process {pid} has no file mapped that defines SSL_read and SSL_write, or that Go \
-                     built: it uses no OpenSSL-family library, or a static one without symbols; and \
-                     it is no shell and no database server"
+                    "process {pid} has no file mapped that defines SSL_read and SSL_write, \
+                     gnutls_record_recv and gnutls_record_send, or SSL_ImportFD, or that Go built: it \
+                     uses no library of the OpenSSL family, no GnuTLS and no NSS, or a static one \
+                     without symbols; and it is no shell and no database server"
                 );
             }
             Ok(scan.candidates)
@@ -117,7 +122,7 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
 }
 
 fn carries_anything(bytes: &[u8]) -> bool {
-    target::carries_tls(bytes)
+    Interface::ALL.iter().any(|interface| interface.test()(bytes))
         || target::carries_go(bytes)
         || target::carries_mysqld(bytes)
         || target::carries_postgres(bytes)
@@ -209,6 +214,39 @@ fn describe(planned: &Planned, out: &mut String) -> std::fmt::Result {
         }
         writeln!(out, "      why     {}", function.why)?;
     }
+    describe_layout(planned, out)?;
+    match (&analysis.keys, &planned.keys) {
+        (Some(plan), Ok(_)) => describe_keys(plan, out)?,
+        (_, Err(reason)) => writeln!(out, "  keys      none: {reason}")?,
+        (None, Ok(_)) => {}
+    }
+    for note in &analysis.notes {
+        writeln!(out, "  note      {note}")?;
+    }
+    Ok(())
+}
+
+fn describe_layout(planned: &Planned, out: &mut String) -> std::fmt::Result {
+    let analysis = &planned.analysis;
+    match (analysis.family, &analysis.transport) {
+        (Family::GnuTls, Some(transport)) => {
+            return writeln!(
+                out,
+                "  layout    session.descriptor {:#x}: {}",
+                transport.descriptor, transport.derivation
+            );
+        }
+        (Family::GnuTls | Family::Nss, _) => {
+            if let Object::Behind(offset) = analysis.object {
+                writeln!(
+                    out,
+                    "  layout    the connection is what PRFileDesc+{offset:#x} points to"
+                )?;
+            }
+            return writeln!(out, "  layout    descriptor: addresses come from the traffic");
+        }
+        _ => {}
+    }
     match &analysis.ssl_layout {
         Some(layout) => writeln!(
             out,
@@ -222,14 +260,6 @@ fn describe(planned: &Planned, out: &mut String) -> std::fmt::Result {
             writeln!(out, "            BIO.num {:#x}: {}", layout.num, layout.derivation)?;
         }
         None => writeln!(out, "            BIO: not derived; addresses come from the traffic")?,
-    }
-    match (&analysis.keys, &planned.keys) {
-        (Some(plan), Ok(_)) => describe_keys(plan, out)?,
-        (_, Err(reason)) => writeln!(out, "  keys      none: {reason}")?,
-        (None, Ok(_)) => {}
-    }
-    for note in &analysis.notes {
-        writeln!(out, "  note      {note}")?;
     }
     Ok(())
 }

@@ -27,6 +27,15 @@ pub enum Error {
     /// None of the functions that carry plaintext is defined here.
     #[error("no TLS functions: the file defines neither SSL_read nor SSL_write")]
     NoTlsFunctions,
+    /// It is no `GnuTLS`.
+    #[error("no GnuTLS: the file defines neither gnutls_record_recv nor gnutls_record_send")]
+    NoGnuTls,
+    /// It is no libssl of NSS.
+    #[error("no TLS layer of NSS: the file doesn't define SSL_ImportFD; name the libssl3.so")]
+    NoNss,
+    /// The functions behind NSS's TLS layer were not found.
+    #[error("the methods of NSS's TLS layer were not found: {0}")]
+    NoLayer(#[from] crate::nss::NoMethods),
     /// Not the shell that was asked for, or one without names.
     #[error(
         "not {shell}: the file defines no {function} (a stripped static build has no names; \

@@ -3,6 +3,7 @@
 //! The analysis is a pure function over the bytes of an ELF file: no kernel, no root, no I/O.
 //!
 //! - [`analyze`]: the probes for a file's TLS functions, and the offsets in its structs;
+//! - [`Interface`]: the same for OpenSSL's, `GnuTLS`'s or NSS's interface;
 //! - [`carries_tls`]: is a file worth analysing?
 //! - [`plan_mysqld`], [`plan_postgres`]: the same for database servers;
 //! - [`keys`], [`keys_for_version`]: where TLS secrets pass through registers;
@@ -17,10 +18,13 @@ mod error;
 mod family;
 #[cfg(test)]
 mod fixture;
+mod gnutls;
 mod go;
 mod image;
+mod interface;
 mod keys;
 mod layout;
+mod nss;
 mod prefilter;
 #[cfg(test)]
 mod robustness;
@@ -35,11 +39,16 @@ pub use database::{
 pub use elf::Machine;
 pub use error::Error;
 pub use family::{Family, version_string};
+pub use gnutls::Transport;
 pub use go::{
     GoAbi, GoAnalysis, GoError, GoFunction, GoKeyPlan, GoKeyProbe, GoOp, analyze_go, carries_go,
 };
+pub use interface::Interface;
 pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
+pub use nss::NoMethods;
 pub use prefilter::carries_tls;
 pub use shell::{Call, Lines, Shell, ShellPlan, Variable, analyze_shell, is_shell};
-pub use site::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle, Site};
+pub use site::{
+    Exit, FunctionPlan, Object, Op, Options, Placement, PlacementKind, ResultStyle, Site,
+};

@@ -4,7 +4,7 @@ use crate::fixture::Fixture;
 use crate::keys::LABELS;
 use crate::keys::tests::logging_library;
 use crate::{
-    Options, Placement, Shell, analyze_shell, analyze_with, carries_tls, is_shell, keys,
+    Interface, Options, Placement, Shell, analyze_shell, carries_tls, is_shell, keys,
     keys_for_version, libcrypto_layout, version_string,
 };
 use iced_x86::code_asm::{CodeAssembler, *};
@@ -33,22 +33,37 @@ fn library() -> Vec<u8> {
         a.mov(rax, qword_ptr(rdi + 0x10)).unwrap();
         a.ret().unwrap();
     };
-    ["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex2", "SSL_peek", "SSL_free"]
-        .into_iter()
-        .fold(Fixture::new(), |fixture, name| fixture.function(name, wrapper))
-        .function("SSL_get_rbio", accessor)
-        .function("SSL_get_wbio", accessor)
-        .function("BIO_get_shutdown", accessor)
-        .function("BIO_get_data", accessor)
-        .function("read_command", wrapper)
-        .function("zleentry", wrapper)
-        .function("readline", wrapper)
-        .function("_Z16dispatch_commandP3THDPK8COM_DATA19enum_server_command", wrapper)
-        .function("thd_get_thread_id", accessor)
-        .function("thd_query_string", wrapper)
-        .function("pgstat_report_activity", wrapper)
-        .function("PostgresMain", wrapper)
-        .elf()
+    [
+        "SSL_read",
+        "SSL_read_ex",
+        "SSL_write",
+        "SSL_write_ex2",
+        "SSL_peek",
+        "SSL_free",
+        "gnutls_record_recv",
+        "gnutls_record_send",
+        "gnutls_record_send2",
+        "gnutls_packet_get",
+        "SSL_ImportFD",
+        "SSL_OptionSet",
+        "PR_GetDefaultIOMethods",
+        "PR_EmulateSendFile",
+        "read_command",
+        "zleentry",
+        "readline",
+        "_Z16dispatch_commandP3THDPK8COM_DATA19enum_server_command",
+        "thd_query_string",
+        "pgstat_report_activity",
+        "PostgresMain",
+    ]
+    .into_iter()
+    .fold(Fixture::new(), |fixture, name| fixture.function(name, wrapper))
+    .function("SSL_get_rbio", accessor)
+    .function("SSL_get_wbio", accessor)
+    .function("BIO_get_shutdown", accessor)
+    .function("BIO_get_data", accessor)
+    .function("thd_get_thread_id", accessor)
+    .elf()
 }
 
 /// Strings that make the search for keys look at code.
@@ -78,7 +93,10 @@ fn analyse_everything(bytes: &[u8]) {
         for avoid_uretprobe in [false, true] {
             // The search is the same wherever the probes go.
             let keys = avoid_uretprobe && placement == Placement::Auto;
-            let _ = analyze_with(bytes, Options { placement, avoid_uretprobe, keys });
+            for interface in Interface::ALL {
+                let _ = interface.test()(bytes);
+                let _ = interface.analyze(bytes, Options { placement, avoid_uretprobe, keys });
+            }
         }
     }
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());

@@ -63,9 +63,8 @@ fn prepare(scene: &Scene, asked: Asked) -> Transferred {
         }
     }
     let certificate = scene.nginx.certificate.certificate.display();
-    for request in &mut requests {
-        *request += &format!("cacert = \"{certificate}\"\nheader = \"Expect:\"\nfail\n");
-    }
+    let end = format!("cacert = \"{certificate}\"\nheader = \"Expect:\"\nfail\n");
+    let requests: Vec<_> = requests.iter().map(|request| format!("{request}{end}")).collect();
     scene.scratch.write("requests", requests.join("next\n"));
     transferred
 }
@@ -74,8 +73,12 @@ fn bodies(plaintexts: &[Plaintext], http: &str) -> Transferred {
     let mut transferred = Transferred::default();
     for Plaintext { client, server } in plaintexts {
         if http == "http2" {
-            http2::bodies(client).values().for_each(|body| count(&mut transferred.uploads, body));
-            http2::bodies(server).values().for_each(|body| count(&mut transferred.downloads, body));
+            for body in http2::bodies(client).values() {
+                count(&mut transferred.uploads, body);
+            }
+            for body in http2::bodies(server).values() {
+                count(&mut transferred.downloads, body);
+            }
         } else {
             messages(client, &mut transferred.uploads);
             messages(server, &mut transferred.downloads);

@@ -18,7 +18,7 @@ fn openssl(cgroup: &Cgroup) -> Command {
 }
 
 /// The packets of what both ends do.
-fn captured(filter: &str, act: impl FnOnce(&Ends<'_>)) -> (Scratch, std::path::PathBuf) {
+fn captured(filter: &str, act: impl Fn(&Ends<'_>)) -> (Scratch, std::path::PathBuf) {
     let scratch = Scratch::new();
     let certificate = Certificate::new(&scratch);
     let cgroup = Cgroup::new();
@@ -80,7 +80,9 @@ fn updated_keys_and_early_data_are_decrypted() {
 #[test]
 fn dtls_is_decrypted() {
     e2e::needs_bpf!();
-    let (_scratch, file) = captured("udp", |ends| ends.dtls());
+    let (_scratch, file) = captured("udp", |ends| {
+        ends.dtls();
+    });
     // Encrypted, a Finished is no handshake message that could be told.
     let finished = fields(&file, "dtls.handshake.type==20", &["udp.port"]);
     assert_eq!(finished.len(), 2, "{finished:?}");

@@ -3,7 +3,7 @@
 use super::{Capture, Layout};
 use crate::attach::{Place, Sites};
 use crate::error::Error;
-use crate::record::{MAX_FUNCTIONS, MAX_LIBRARIES, RawLayout};
+use crate::record::{MAX_FUNCTIONS, MAX_LIBRARIES, NO_BIO, RawLayout};
 use event::Library;
 use libbpf_rs::{MapCore, MapFlags};
 use std::fs::File;
@@ -27,6 +27,8 @@ pub enum Operation {
     Clear = 6,
     /// Gives the TLS object its descriptor (second argument).
     SetFd = 7,
+    /// Forgets the data of a call that was interrupted.
+    Discard = 9,
 }
 
 /// Where a successful call leaves its byte count.
@@ -36,6 +38,16 @@ pub enum ResultStyle {
     ReturnValue,
     /// In the `size_t` that the argument of this number (4 or 5, counted from 1) points to.
     Argument(u8),
+    /// In the return value, if positive. A call that `GNUTLS_E_AGAIN` or `GNUTLS_E_INTERRUPTED` ended
+    /// has taken its data nevertheless: that is what the next successful call sends.
+    Resumable,
+    /// In the return value, if positive, and if the fourth argument does not have `PR_MSG_PEEK`.
+    UnlessPeek,
+    /// In the return value, if positive; the second argument points to a `gnutls_packet_t` with the
+    /// data.
+    Packet,
+    /// Nowhere: its data, and that of calls inside it, counted when it was handed over.
+    CountedBefore,
 }
 
 /// Where the return of a function is seen.
@@ -58,6 +70,9 @@ pub struct Function {
     pub operation: Operation,
     /// Where its byte count is.
     pub result: ResultStyle,
+    /// 0 if the first argument is the TLS object; else that points to a struct with a pointer to the
+    /// object at this offset.
+    pub object: u8,
     /// File offset of the entry's site.
     pub entry: u64,
     /// Where its return is seen.
@@ -84,7 +99,9 @@ impl Capture {
         for (index, function) in (first..).zip(functions) {
             let cookie = cookie(number, index, function);
             match function.operation {
-                Operation::Free | Operation::Clear => ends.push(function.entry, cookie),
+                Operation::Free | Operation::Clear | Operation::Discard => {
+                    ends.push(function.entry, cookie);
+                }
                 Operation::SetFd => set_fds.push(function.entry, cookie),
                 _ => {
                     entries.push(function.entry, cookie);
@@ -158,11 +175,19 @@ impl Capture {
 
     fn set_layout(&self, number: u32, layout: Layout) -> Result<(), Error> {
         let known = |offset: Option<u32>| offset.and_then(|o| i32::try_from(o).ok()).unwrap_or(-1);
-        let raw = RawLayout {
-            ssl_rbio: known(layout.ssl_rbio),
-            ssl_wbio: known(layout.ssl_wbio),
-            bio_num: known(layout.bio_num),
-            reserved: 0,
+        let raw = match layout.descriptor {
+            Some(_) => RawLayout {
+                ssl_rbio: known(layout.descriptor),
+                ssl_wbio: known(layout.descriptor),
+                bio_num: NO_BIO,
+                reserved: 0,
+            },
+            None => RawLayout {
+                ssl_rbio: known(layout.ssl_rbio),
+                ssl_wbio: known(layout.ssl_wbio),
+                bio_num: known(layout.bio_num),
+                reserved: 0,
+            },
         };
         self.map("layouts")?
             .update(&number.to_ne_bytes(), &raw.to_bytes(), MapFlags::ANY)
@@ -174,7 +199,15 @@ impl Capture {
 fn cookie(library: usize, function: usize, plan: &Function) -> u64 {
     let result = match plan.result {
         ResultStyle::ReturnValue => 0,
+        ResultStyle::Resumable => 1,
+        ResultStyle::UnlessPeek => 2,
+        ResultStyle::Packet => 3,
         ResultStyle::Argument(number) => u64::from(number),
+        ResultStyle::CountedBefore => 6,
     };
-    library as u64 | (function as u64) << 16 | (plan.operation as u64) << 32 | result << 40
+    library as u64
+        | (function as u64) << 16
+        | (plan.operation as u64) << 32
+        | result << 40
+        | u64::from(plan.object) << 48
 }

@@ -57,6 +57,8 @@ pub struct Layout {
     pub ssl_wbio: Option<u32>,
     /// From a BIO to its descriptor.
     pub bio_num: Option<u32>,
+    /// From the TLS object to its descriptor, if it has one itself; the others do not matter then.
+    pub descriptor: Option<u32>,
 }
 
 /// [`Capture::drain`] returns after so many turns.

@@ -10,7 +10,7 @@ mod plan;
 mod planner;
 
 pub use options::{Options, Placement};
-pub use plan::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
+pub use plan::{Exit, FunctionPlan, Object, Op, PlacementKind, ResultStyle, Site};
 
 pub(crate) use entry::first_instruction;
 pub(crate) use exit::ret_sites;

@@ -34,7 +34,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|config| packets::Opened::new(config).map(|opened| (opened, config)))
         .transpose()?;
-    let files = plan::files(config)?;
+    let files = plan::files(config);
     capture(common, files, |scope| {
         let text = text.map(|opened| opened.load(config, &scope)).transpose()?;
         let packets =

@@ -66,7 +66,7 @@ impl Text {
     /// Puts probes into a library; its number here.
     pub(super) fn attach(&mut self, plan: &Plan) -> anyhow::Result<usize> {
         let number = match plan {
-            Plan::OpenSsl(planned) => self.capture.attach(
+            Plan::Library(planned) => self.capture.attach(
                 planned.library.clone(),
                 &planned.file,
                 planned.layout,
