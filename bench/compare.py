@@ -256,7 +256,10 @@ def main():
     print(text)
     if arguments.write:
         arguments.write.parent.mkdir(exist_ok=True)
-        arguments.write.write_text(text, encoding="utf-8")
+        old = arguments.write.read_text(encoding="utf-8") if arguments.write.exists() else ""
+        # bench/packets.py writes that section.
+        packets = "".join(old.partition("\n## Packets\n")[1:])
+        arguments.write.write_text(text + packets, encoding="utf-8")
 
 
 main()

@@ -136,6 +136,49 @@ def libssl_of(pid):
     raise SystemExit(f"{pid} maps no libssl")
 
 
+class Tcpdump:
+    """tcpdump recording loopback."""
+
+    def __init__(self, path, arguments=()):
+        self.process = subprocess.Popen(
+            ["tcpdump", "-i", "lo", *arguments, "-Z", "root", "-w", path],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        Lines(self.process.stderr, "tcpdump").wait_for("listening on")
+
+    def stop(self):
+        """Ends it; gives the packets that it wrote, and those that the kernel dropped."""
+        self.process.send_signal(signal.SIGINT)
+        error = self.process.stderr.read().decode(errors="replace")
+        self.process.wait(LIMIT)
+        count = {what: int(number) for number, what in re.findall(r"(\d+) packets? (\w+)", error)}
+        return count["captured"], count["dropped"]
+
+
+@contextlib.contextmanager
+def empty_program():
+    """A program at the ingress hook of loopback, where captures are, that does nothing.
+
+    Classic BPF through tc: return, which says that the packet goes on.
+    """
+    hook = ["dev", "lo", "ingress"]
+    there = "clsact" in subprocess.run(
+        ["tc", "qdisc", "show", "dev", "lo"], check=True, capture_output=True, text=True
+    ).stdout
+    if not there:
+        subprocess.run(["tc", "qdisc", "add", "dev", "lo", "clsact"], check=True)
+    subprocess.run(
+        ["tc", "filter", "add", *hook, "prio", "40", "bpf", "bytecode", "1,6 0 0 0"], check=True
+    )
+    try:
+        yield
+    finally:
+        subprocess.run(["tc", "filter", "del", *hook, "prio", "40"], check=True)
+        if not there:
+            subprocess.run(["tc", "qdisc", "del", "dev", "lo", "clsact"], check=True)
+
+
 class Bpftrace:
     """bench/sslprint.bt at work."""
 

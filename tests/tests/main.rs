@@ -16,6 +16,7 @@ mod load;
 mod machinery;
 mod nspr;
 mod output;
+mod packets;
 mod placement;
 mod run_command;
 mod shells;

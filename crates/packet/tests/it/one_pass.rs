@@ -63,7 +63,7 @@ fn every_body_comes_out_as_it_was_sent() {
     write(&file, Limits::default(), &exchanges.inputs(|at| (at as i64 % 7) * 30 * MILLISECOND));
     let body = body();
     let holds_body = |text: &Vec<u8>| text.windows(body.len()).any(|run| run == body);
-    let plaintexts = plaintexts(&file);
+    let plaintexts = plaintexts(&file, None);
     // Two on ports 46000, 46004, 46005 and 46009, of which the first sends but one line; one on the
     // others that are TCP.
     assert_eq!(plaintexts.len(), 15);

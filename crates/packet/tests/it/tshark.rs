@@ -66,14 +66,19 @@ pub(crate) fn packets(file: &Path, keys: Option<&Path>) -> Vec<String> {
     packets
 }
 
-/// The plaintext of each TLS connection over TCP, first one direction, then the other.
-pub(crate) fn plaintexts(file: &Path) -> Vec<Vec<u8>> {
+/// The plaintext of each TLS connection over TCP, first one direction, then the other. `keys` is a key
+/// log to use besides those in the file.
+pub(crate) fn plaintexts(file: &Path, keys: Option<&Path>) -> Vec<Vec<u8>> {
     let streams = tshark(file, &["-T", "fields", "-e", "tcp.stream"]);
     let last: usize = streams.lines().filter_map(|stream| stream.parse().ok()).max().unwrap();
     let taps: Vec<_> = (0..=last).map(|stream| format!("follow,tls,raw,{stream}")).collect();
+    let keys = keys.map(|keys| format!("tls.keylog_file:{}", keys.display()));
     let mut arguments = vec!["-q"];
     for tap in &taps {
         arguments.extend(["-z", tap]);
+    }
+    if let Some(keys) = &keys {
+        arguments.extend(["-o", keys]);
     }
     let printed = tshark(file, &arguments);
     let follow = printed.split("Follow: tls,raw").skip(1);

@@ -66,6 +66,10 @@ fn advice(source: &io::Error) -> &'static str {
         Some(libc::EPERM | libc::EACCES) => {
             "; run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
         }
+        // No such queueing discipline, or no such kind of filter.
+        Some(libc::ENOENT) => {
+            "; before Linux 6.6 this needs the kernel modules sch_ingress and cls_bpf (modprobe)"
+        }
         _ => "",
     }
 }

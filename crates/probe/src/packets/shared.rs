@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 /// `unsettled`
 const UNSETTLED: usize = 4;
-const COUNTERS: usize = 8;
+const COUNTERS: usize = 64;
 /// `struct packet_counters`, in words.
 const FIELDS: usize = 4;
 const SIZE: usize = COUNTERS + SLOTS * MAX_INTERFACES * FIELDS * 8;

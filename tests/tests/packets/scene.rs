@@ -1,0 +1,131 @@
+//! nginx, curl, and captures of the packets between them.
+
+use e2e::capture::{Captured, ecapture};
+use e2e::curl::{Http, curl};
+use e2e::nginx::Nginx;
+use e2e::process::{Process, program};
+use e2e::{Capture, Scratch, peer};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+
+/// The server, and where files go.
+pub(super) struct Scene {
+    pub(super) scratch: Scratch,
+    pub(super) nginx: Nginx,
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        let scratch = Scratch::new();
+        let nginx = Nginx::with_tls_1_3(&scratch);
+        Self { scratch, nginx }
+    }
+
+    /// The expression that takes this server's packets.
+    pub(super) fn filter(&self) -> String {
+        format!("port {}", self.nginx.port)
+    }
+
+    /// curl with the server's certificate.
+    pub(super) fn curl(&self) -> Command {
+        curl(Http::V1, &self.nginx.certificate.certificate)
+    }
+
+    /// A file in the test's folder.
+    pub(super) fn path(&self, name: &str) -> String {
+        self.scratch.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// A capture of this server's packets that is going on.
+pub(super) struct PacketCapture {
+    pub(super) capture: Capture,
+    file: PathBuf,
+}
+
+/// The command of a capture of loopback into `file`, with keys of the distribution's library only.
+pub(super) fn command(scratch: &Scratch, file: &Path, filter: &str, arguments: &[&str]) -> Command {
+    let mut command = ecapture(["tls", "-m", "pcapng", "-i", "lo", "--libssl"]);
+    command.arg(peer::libssl()).arg("-w").arg(file);
+    command.arg("--summary").arg(scratch.join("summary"));
+    // What runs a command comes last.
+    let at = arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len());
+    command.args(&arguments[..at]);
+    if !filter.is_empty() {
+        command.arg(filter);
+    }
+    command.args(&arguments[at..]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+impl PacketCapture {
+    /// Starts it and waits until it is ready.
+    pub(super) fn start(scene: &Scene, arguments: &[&str]) -> Self {
+        Self::filtered(&scene.scratch, &scene.filter(), arguments)
+    }
+
+    /// The same of what `filter` takes.
+    pub(super) fn filtered(scratch: &Scratch, filter: &str, arguments: &[&str]) -> Self {
+        let file = scratch.join("capture.pcapng");
+        let mut command = command(scratch, &file, filter, arguments);
+        let stdout = scratch.join("stdout");
+        let capture = Capture::start(&mut command, stdout, scratch.join("summary"));
+        Self { capture, file }
+    }
+
+    /// Ends it, and fails unless every packet that was seen is in the file.
+    pub(super) fn stop(self) -> PathBuf {
+        assert_balance(&self.capture.stop());
+        self.file
+    }
+
+    /// Waits until the command that it runs has ended.
+    pub(super) fn finish(self) -> PathBuf {
+        assert_balance(&self.capture.finish());
+        self.file
+    }
+}
+
+/// Fails unless what was seen was written, with the keys.
+pub(super) fn assert_balance(capture: &Captured) {
+    capture.assert_whole();
+    let packets = |name: &str| capture.number(&format!("/packets/{name}"));
+    assert_eq!(packets("seen"), packets("written"), "{}", capture.summary);
+    assert_eq!(packets("without_key"), 0, "{}", capture.summary);
+}
+
+/// A program whose process is there, and which starts when it is told to.
+pub(super) struct Held {
+    process: Process,
+    stdin: ChildStdin,
+}
+
+impl Held {
+    pub(super) fn new(command: &Command) -> Self {
+        let mut held = Command::new(program("sh"));
+        held.args(["-c", "read -r go && exec \"$0\" \"$@\""]);
+        held.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => held.env(name, value),
+                None => held.env_remove(name),
+            };
+        }
+        held.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Process::start(&mut held);
+        let stdin = process.stdin();
+        Self { process, stdin }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Lets it go; [`Process::finish`] waits for its end.
+    pub(super) fn go(mut self) -> Process {
+        self.stdin.write_all(b"go\n").unwrap();
+        self.process
+    }
+}
