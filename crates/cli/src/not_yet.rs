@@ -3,7 +3,6 @@
 
 use crate::Exit;
 use crate::args::GlobalArgs;
-use crate::values::Address;
 
 /// A use of a flag that is not available.
 struct NotYet {
@@ -13,13 +12,9 @@ struct NotYet {
 }
 
 #[rustfmt::skip]
-static GLOBAL: [NotYet; 6] = [
-    NotYet { what: "--logaddr with a network address", instead: "Give a file.", is_used: |args| matches!(args.logaddr, Some(Address::Network(_))) },
-    NotYet { what: "--eventaddr", instead: "Use --output FILE.", is_used: |args| args.eventaddr.as_ref().is_some_and(|address| *address != Address::Default) },
+static GLOBAL: [NotYet; 2] = [
     NotYet { what: "--ecaptureq", instead: "", is_used: |args| is_filled(args.ecaptureq.as_ref()) },
     NotYet { what: "--listen", instead: "", is_used: |args| is_filled(args.listen.as_ref()) },
-    NotYet { what: "--eventroratesize", instead: "", is_used: |args| args.eventroratesize.is_some_and(|size| size != 0) },
-    NotYet { what: "--eventroratetime", instead: "", is_used: |args| args.eventroratetime.is_some_and(|time| time != 0) },
 ];
 
 /// The old defaults were empty strings, so scripts may give them.

@@ -35,7 +35,8 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
                         text += &serde_json::to_string(&report(&planned))?;
                         text.push('\n');
                     }
-                    Format::Text => describe(&planned, &mut text)?,
+                    // The command line lets only the two through.
+                    Format::Text | Format::Protobuf => describe(&planned, &mut text)?,
                 }
             }
             Err(error) => tracing::error!("{}", log::in_one_line(&error)),

@@ -4,6 +4,8 @@
 mod analysis;
 mod capture;
 mod child;
+mod convert;
+mod destination;
 mod doctor;
 mod inspect;
 mod keys;
@@ -29,7 +31,9 @@ fn main() -> ExitCode {
             return ExitCode::from(exit.code);
         }
     };
-    match run(command) {
+    let outcome = run(command);
+    log::finish();
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {}", log::in_one_line(&error));
@@ -44,11 +48,15 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         // The command line refuses modules that the registry does not call available.
         Command::Shell(_) | Command::Database(_) => anyhow::bail!("not available"),
         Command::Inspect(config) => {
-            log::start(&config.global)?;
+            log::start(&config.global, None)?;
             inspect::run(&config)
         }
+        Command::Convert(config) => {
+            log::start(&config.global, None)?;
+            convert::run(&config)
+        }
         Command::Doctor(config) => {
-            log::start(&config.global)?;
+            log::start(&config.global, None)?;
             doctor::run()
         }
         Command::Completion(shell) => {

@@ -1,17 +1,23 @@
 //! Where records go, and when that is over.
 
 use super::Common;
-use anyhow::Context as _;
+use crate::destination::{self, Destination, DestinationReport};
+use crate::log;
+use anyhow::{Context as _, bail};
 use cli::Format;
 use event::Record;
 use flow::Emit;
-use sink::{Har, Output, OutputState};
+use sink::{Broadcast, Har, Output, OutputState};
 use std::io::IsTerminal as _;
 use std::path::Path;
 
 /// Writes records until enough were written, nobody reads any more, or writing fails.
 pub(crate) struct Writer {
-    output: Output,
+    /// Standard output, or the file of `--output`.
+    output: Option<Output>,
+    /// The other destinations, by format.
+    broadcasts: Vec<Broadcast>,
+    destinations: Vec<Destination>,
     har: Option<Har>,
     records: u64,
     limit: Option<u64>,
@@ -20,23 +26,54 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(super) fn open(common: Common<'_>, har: Option<&Path>) -> anyhow::Result<Self> {
-        let output = match &common.capture.output {
-            Some(path) => Output::file(path, encoder(common, false))
-                .with_context(|| format!("--output {}", path.display()))?,
-            None => Output::stdout(encoder(common, std::io::stdout().is_terminal()))
-                .context("cannot use standard output")?,
-        };
+        let Common { global, capture, .. } = common;
+        let format = capture.format;
+        let rotates = global.rotate.bytes.is_some() || global.rotate.time.is_some();
+        let mut destinations = Vec::new();
+        let mut output = None;
+        if let Some(path) = &capture.output {
+            let context = || format!("--output {}", path.display());
+            if rotates {
+                let file = Destination::file(path, format, global).with_context(context)?;
+                destinations.push(file);
+            } else {
+                let encoder = encoder(common, format, false);
+                output = Some(Output::file(path, encoder).with_context(context)?);
+            }
+        }
+        if capture.stdout {
+            let terminal = std::io::stdout().is_terminal();
+            if terminal && format == Format::Protobuf {
+                bail!("--format protobuf is not for terminals: redirect it, or give --output FILE");
+            }
+            let encoder = encoder(common, format, terminal);
+            output = Some(Output::stdout(encoder).context("cannot use standard output")?);
+        }
+        for given in &global.events {
+            let opened = Destination::open(given, format, global)
+                .with_context(|| format!("--eventaddr {}", given.name))?;
+            destinations.push(opened);
+        }
+        if capture.to_log {
+            destinations.extend_from_slice(log::destinations());
+        }
         let har = har
             .map(|path| Har::create(path, env!("CARGO_PKG_VERSION")))
             .transpose()
             .context("--har")?;
-        let limit = common.capture.count.map(std::num::NonZeroU64::get);
-        Ok(Self { output, har, records: 0, limit, error: None })
+        let limit = capture.count.map(std::num::NonZeroU64::get);
+        let broadcasts = broadcasts(common, &destinations);
+        Ok(Self { output, broadcasts, destinations, har, records: 0, limit, error: None })
     }
 
     pub(crate) fn flush(&mut self) {
-        if let Err(error) = self.output.flush() {
+        if let Some(Err(error)) = self.output.as_mut().map(Output::flush) {
             self.error = Some(error.into());
+        }
+        for broadcast in &mut self.broadcasts {
+            if let Err(error) = broadcast.flush() {
+                self.error = Some(error.into());
+            }
         }
         if let Some(Err(error)) = self.har.as_mut().map(Har::flush) {
             self.error = Some(error.into());
@@ -48,11 +85,21 @@ impl Writer {
         if let Some(Err(error)) = self.har.as_mut().map(Har::finish) {
             self.error = Some(error.into());
         }
+        self.flush();
+        destination::finish(&self.destinations);
     }
 
     /// True if there is no use in capturing more.
     pub(crate) fn is_done(&self) -> bool {
-        self.enough() || self.output.state() != OutputState::Open
+        self.enough() || self.state() != OutputState::Open
+    }
+
+    /// Whether anybody still takes records.
+    fn state(&self) -> OutputState {
+        let output = self.output.iter().map(Output::state);
+        let mut states = output.chain(self.broadcasts.iter().map(Broadcast::state));
+        let first = states.next().unwrap_or(OutputState::Open);
+        if states.any(|state| state == OutputState::Open) { OutputState::Open } else { first }
     }
 
     pub(crate) fn records(&self) -> u64 {
@@ -61,11 +108,16 @@ impl Writer {
 
     /// Records that could not be written. One that nobody wanted to read any more is not lost.
     pub(crate) fn lost(&self) -> u64 {
-        let output = match self.output.state() {
-            OutputState::Failed => self.output.stats().discarded,
-            OutputState::Open | OutputState::Closed => 0,
+        let output = match &self.output {
+            Some(output) if output.state() == OutputState::Failed => output.stats().discarded,
+            _ => 0,
         };
         output + self.har.as_ref().map_or(0, |har| har.stats().discarded)
+    }
+
+    /// What became of the records for each destination that the user named.
+    pub(crate) fn destinations(&self) -> Vec<DestinationReport> {
+        self.destinations.iter().map(Destination::report).collect()
     }
 
     pub(crate) fn take_error(&mut self) -> Option<anyhow::Error> {
@@ -85,22 +137,45 @@ impl Emit for Writer {
         if let Some(har) = &mut self.har {
             har.record(record);
         }
-        match self.output.write(record) {
-            Ok(OutputState::Open) => self.records += 1,
-            Ok(_) => {}
-            Err(error) => self.error = Some(error.into()),
+        let mut taken = false;
+        if let Some(output) = &mut self.output {
+            match output.write(record) {
+                Ok(state) => taken |= state == OutputState::Open,
+                Err(error) => self.error = Some(error.into()),
+            }
         }
+        for broadcast in &mut self.broadcasts {
+            match broadcast.write(record) {
+                Ok(()) => taken = true,
+                Err(error) => self.error = Some(error.into()),
+            }
+        }
+        self.records += u64::from(taken);
     }
 }
 
+/// One encoder for all destinations of a format.
+fn broadcasts(common: Common<'_>, destinations: &[Destination]) -> Vec<Broadcast> {
+    [Format::Text, Format::Json, Format::Protobuf]
+        .into_iter()
+        .filter_map(|format| {
+            let of_format = destinations.iter().filter(|destination| destination.format == format);
+            let receivers: Vec<_> = of_format.map(|one| one.receiver.clone()).collect();
+            let any = !receivers.is_empty();
+            any.then(|| Broadcast::new(encoder(common, format, false), receivers))
+        })
+        .collect()
+}
+
 /// Which format the user wants, as an encoder.
-fn encoder(common: Common<'_>, terminal: bool) -> Box<dyn sink::Encoder + Send> {
+fn encoder(common: Common<'_>, format: Format, terminal: bool) -> Box<dyn sink::Encoder + Send> {
     let Common { global, capture, .. } = common;
     let tsize = global.tsize.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
-    match capture.format {
+    match format {
         Format::Json => {
             Box::new(sink::JsonEncoder::new(sink::JsonOptions { tsize, escape: terminal }))
         }
+        Format::Protobuf => Box::new(sink::ProtobufEncoder::new(sink::ProtobufOptions { tsize })),
         Format::Text => Box::new(sink::TextEncoder::new(sink::TextOptions {
             color: capture.color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref()),
             escape: terminal,

@@ -5,6 +5,7 @@ use super::super::module::{Drained, Scope};
 use super::super::output::Writer;
 use super::super::{Common, SETTLED};
 use crate::analysis::Planned;
+use crate::destination::DestinationReport;
 use cli::TlsConfig;
 use event::{Event, LossTable};
 use flow::Flow;
@@ -31,7 +32,7 @@ impl Opened {
         Ok(Self {
             writer: Writer::open(common, config.har.as_deref())?,
             flow: Flow::new(flow::Options { parse: config.parse, ..Default::default() }),
-            to_stdout: config.capture.output.is_none(),
+            to_stdout: config.capture.stdout,
         })
     }
 
@@ -114,6 +115,10 @@ impl Text {
 
     pub(super) fn records(&self) -> u64 {
         self.writer.records()
+    }
+
+    pub(super) fn destinations(&self) -> Vec<DestinationReport> {
+        self.writer.destinations()
     }
 
     pub(super) fn plaintext(&self) -> Plaintext {
