@@ -1,6 +1,7 @@
 //! End to end: real programs against the built binary, grouped by what a user does.
 
 mod addresses;
+mod destinations;
 mod discovery;
 mod errors;
 mod exactness;
