@@ -10,18 +10,18 @@ mod outage;
 
 use e2e::load::Load;
 use e2e::nginx::{Nginx, free_port};
-use e2e::process::{Lines, Process, command};
+use e2e::process::{LIMIT, Lines, Process, command};
 use e2e::{Capture, Captured, Scratch};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A program that takes what a destination gets.
 struct Receiver {
     process: Process,
-    lines: Lines,
+    _lines: Lines,
 }
 
 /// How and where something is received.
@@ -68,7 +68,7 @@ impl Place {
         let mut process = Process::start(&mut python);
         let mut lines = process.stdout_lines();
         lines.wait_for("listening", |line| line == "listening");
-        Receiver { process, lines }
+        Receiver { process, _lines: lines }
     }
 
     fn received(&self) -> Vec<u8> {
@@ -104,9 +104,20 @@ impl Reference {
     fn events(&self, at_least: u64) {
         let mut requests = 0;
         while 2 * requests < at_least {
-            let load = Load::start(&self.nginx, "small", 8, Duration::from_secs(2)).finish();
+            let load = Load::start(&self.nginx, "small", 8, Duration::from_secs(1)).finish();
             assert_eq!(load.failures, Vec::<String>::new());
             requests += load.requests;
+        }
+    }
+
+    /// Waits until a destination has got everything that the reference has.
+    fn wait_for(&self, place: &Place) {
+        let len = |path: &Path| path.metadata().map_or(0, |file| file.len());
+        let start = Instant::now();
+        while len(&place.file) < len(&self.output) {
+            let (got, all) = (len(&place.file), len(&self.output));
+            assert!(start.elapsed() < LIMIT, "{}: {got} of {all} bytes", place.kind);
+            std::thread::yield_now();
         }
     }
 

@@ -23,6 +23,7 @@ fn a_hundred_thousand_events_arrive_everywhere_once_and_in_order() {
         addresses.iter().flat_map(|address| ["--eventaddr", address]).collect();
     let reference = Reference::start(&scratch, nginx, &arguments);
     reference.events(100_000);
+    places.iter().for_each(|place| reference.wait_for(place));
     let (captured, output) = reference.stop();
     captured.assert_whole();
     let events = lines(&output);

@@ -40,6 +40,7 @@ fn assert_missing_is_counted(kind: &'static str, queue: &str, away: u64) {
         // What was cut off in the middle is no line of what comes next.
         append(&place, b"\n");
         receiver = place.receive();
+        wait_until_received(&place, size(&place) + 1);
         reference.events(1_000);
     }
     let (captured, output) = reference.stop();
@@ -131,6 +132,7 @@ fn what_exceeds_memory_waits_on_disk() {
     let _receiver = place.receive();
     wait_until_received(&place, 1);
     reference.events(20_000);
+    reference.wait_for(&place);
     let (captured, output) = reference.stop();
     captured.assert_whole();
     assert!(place.received() == output, "{}", captured.summary["destinations"]);

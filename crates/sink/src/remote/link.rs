@@ -141,7 +141,8 @@ impl<C: Carrier> Link for ByteStream<C> {
 
     fn finally_confirmed(&mut self, why: &io::Error) -> u64 {
         let is_reset = |error: &io::Error| error.kind() == ErrorKind::ConnectionReset;
-        let reset = is_reset(why) | self.listen().is_err_and(|error| is_reset(&error));
+        // Once a reset was told, reading gives an end like an orderly one (tcp_done shuts both halves).
+        let reset = is_reset(why) || self.listen().is_err_and(|error| is_reset(&error));
         let Ok(acked) = self.acked() else { return 0 };
         if why.kind() == ErrorKind::TimedOut && why.raw_os_error().is_none() && !reset {
             // We leave, the other end is there: it can read what it has.

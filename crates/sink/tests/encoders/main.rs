@@ -5,4 +5,5 @@ mod json;
 mod round_trip;
 mod samples;
 mod schema;
+mod stored;
 mod text;
