@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use cli::{
-    BtfMode, CaptureConfig, Color, Command, DestinationPlace, Exit, Format, Global, InspectTarget, MODULES,
-    PacketConfig, Place, Placement, Rotate, TlsConfig, TlsFamily,
+    BtfMode, CaptureConfig, Color, Command, DestinationPlace, Exit, Format, Global, InspectTarget,
+    MODULES, PacketConfig, Place, Placement, Rotate, TlsConfig, TlsFamily,
 };
 use std::ffi::OsString;
 use std::path::Path;

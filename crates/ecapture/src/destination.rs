@@ -65,11 +65,9 @@ impl Destination {
             DestinationPlace::WebSocket(address, url) => {
                 Endpoint::WebSocket(self::address(address), url.clone(), None)
             }
-            DestinationPlace::SecureWebSocket(address, url, trust) => Endpoint::WebSocket(
-                self::address(address),
-                url.clone(),
-                Some(self::trust(trust)),
-            ),
+            DestinationPlace::SecureWebSocket(address, url, trust) => {
+                Endpoint::WebSocket(self::address(address), url.clone(), Some(self::trust(trust)))
+            }
             DestinationPlace::Unix(path) => Endpoint::Unix(path.clone()),
         };
         let queue = given.queue.map(|queue| usize::try_from(queue.get()).unwrap_or(usize::MAX));
@@ -103,16 +101,15 @@ impl Destination {
         Ok(Self { name: path.display().to_string(), format, receiver })
     }
 
-
     /// What became of the records so far.
     pub(crate) fn report(&self) -> DestinationReport {
         let name = self.name.clone();
         match &self.receiver {
             Receiver::File(file) => {
                 let file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                let (stats, state) = (file.stats(), file.state());
+                let stats = file.stats();
                 // What nobody wanted to read any more is not lost.
-                let failed = state == sink::OutputState::Failed;
+                let failed = file.state() == sink::OutputState::Failed;
                 DestinationReport {
                     name,
                     records: stats.records + stats.discarded,

@@ -43,10 +43,7 @@ pub(crate) fn start(global: &Global, format: Option<Format>) -> anyhow::Result<(
             .with_context(|| format!("--logaddr {}", given.name))
     };
     // Before they are opened: what they say of themselves is logged too, as soon as they are there.
-    tracing_subscriber::registry()
-        .with(LevelFilter::from_level(level))
-        .with(ToDestinations)
-        .init();
+    tracing_subscriber::registry().with(LevelFilter::from_level(level)).with(ToDestinations).init();
     let opened = global.log.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
     // Nobody else does.
     let _ = DESTINATIONS.set(opened);
@@ -74,7 +71,8 @@ impl<S: Subscriber> Layer<S> for ToDestinations {
         let entry = Entry { level: *meta.level(), target: meta.target(), text: message.0 };
         for destination in destinations() {
             // A log that cannot be written cannot say so.
-            let _ = destination.receiver.take(&Arc::new(Batch::one(entry.encode(destination.format))));
+            let _ =
+                destination.receiver.take(&Arc::new(Batch::one(entry.encode(destination.format))));
         }
     }
 }

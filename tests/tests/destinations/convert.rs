@@ -20,8 +20,7 @@ fn what_was_recorded_becomes_what_would_have_been_written() {
     let files = [format!("{text}?format=text"), format!("{binary}?format=protobuf")];
     let arguments =
         ["--output", &json, "--eventaddr", &files[0], "--eventaddr", &files[1], "--har", &har];
-    let capture =
-        Capture::parsed(&scratch, &[&arguments[..], &["--pid", &pid]].concat());
+    let capture = Capture::parsed(&scratch, &[&arguments[..], &["--pid", &pid]].concat());
     for http in [Http::V1, Http::V2] {
         let mut client = curl(http, &nginx.certificate.certificate);
         client.args(["--compressed", "--output", "/dev/null"]);

@@ -22,10 +22,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn the_files_together_are_the_stream() {
     needs_bpf!();
-    for (flags, read) in [(&["--event-rotate-size", "1"][..], None), (
-        &["--eventroratesize", "1", "--event-compress", "gzip"][..],
-        Some("gz"),
-    )] {
+    for (flags, read) in [
+        (&["--event-rotate-size", "1"][..], None),
+        (&["--eventroratesize", "1", "--event-compress", "gzip"][..], Some("gz")),
+    ] {
         let scratch = Scratch::new();
         let nginx = Nginx::start(&scratch);
         let folder = scratch.join("events");
@@ -100,7 +100,7 @@ fn a_killed_capture_leaves_whole_lines_but_for_the_last() {
     reference.capture.process().wait();
     let (events, written) = (fs::read(&path).unwrap(), fs::read(&reference.output).unwrap());
     reference.nginx.stop();
-    let whole = &events[..events.iter().rposition(|byte| *byte == b'\n').unwrap() + 1];
+    let whole = &events[..=events.iter().rposition(|byte| *byte == b'\n').unwrap()];
     for line in lines(whole) {
         serde_json::from_str::<Value>(line).unwrap();
     }

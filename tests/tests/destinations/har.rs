@@ -57,7 +57,8 @@ fn two_hundred_exchanges_are_valid_and_whole() {
         assert_eq!(content["size"], body.len() as u64);
     }
     let Some(folder) = validator() else { return };
-    let script = "require('har-validator').har(JSON.parse(require('fs').readFileSync(process.argv[1])))
+    let script =
+        "require('har-validator').har(JSON.parse(require('fs').readFileSync(process.argv[1])))
         .then(() => console.log('valid'), error => { console.error(error); process.exit(1) })";
     let mut node = command("node");
     let outcome = run(node.current_dir(&folder).args(["-e", script]).arg(&har)).success();

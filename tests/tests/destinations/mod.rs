@@ -43,7 +43,12 @@ impl Place {
         let certificate = &nginx.certificate;
         let tls = matches!(kind, "tls" | "wss")
             .then(|| (certificate.certificate.clone(), certificate.key.clone()));
-        Self { kind, file: scratch.join(format!("received.{kind}.{at}", at = free_port())), at, tls }
+        Self {
+            kind,
+            file: scratch.join(format!("received.{kind}.{at}", at = free_port())),
+            at,
+            tls,
+        }
     }
 
     /// As `--eventaddr` wants it, with these options.

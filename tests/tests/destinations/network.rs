@@ -23,7 +23,9 @@ fn a_hundred_thousand_events_arrive_everywhere_once_and_in_order() {
         addresses.iter().flat_map(|address| ["--eventaddr", address]).collect();
     let reference = Reference::start(&scratch, nginx, &arguments);
     reference.events(100_000);
-    places.iter().for_each(|place| reference.wait_for(place));
+    for place in &places {
+        reference.wait_for(place);
+    }
     let (captured, output) = reference.stop();
     captured.assert_whole();
     let events = lines(&output);
@@ -61,7 +63,8 @@ fn assert_same_events(messages: &[Value], lines: &[&str]) {
             Some(text) => assert_eq!(payload.unwrap(), text.as_bytes()),
             None => assert_eq!(message["payload"], line["data_b64"]),
         }
-        let (from, to) = if line["dir"] == "send" { ("local", "remote") } else { ("remote", "local") };
+        let (from, to) =
+            if line["dir"] == "send" { ("local", "remote") } else { ("remote", "local") };
         for (end, name) in [("src", from), ("dst", to)] {
             assert_eq!(message[end][0], line[name]["ip"], "{end}");
             assert_eq!(message[end][1], line[name]["port"], "{end}");
@@ -84,7 +87,11 @@ fn a_certificate_that_is_not_trusted_gets_nothing() {
     assert_eq!(captured.status.code(), Some(3), "--strict: {:?}", captured.stderr);
     assert_eq!(captured.number("/lost/by/destination/events"), events);
     assert_eq!(place.received(), b"");
-    assert!(captured.stderr.iter().any(|line| line.contains("certificate")), "{:?}", captured.stderr);
+    assert!(
+        captured.stderr.iter().any(|line| line.contains("certificate")),
+        "{:?}",
+        captured.stderr
+    );
 }
 
 #[test]

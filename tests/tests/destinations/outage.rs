@@ -45,15 +45,15 @@ fn assert_missing_is_counted(kind: &'static str, queue: &str, away: u64) {
     }
     let (captured, output) = reference.stop();
     drop(receiver);
-    let received = place.lines();
-    let missing = missing(&output, &received);
+    let arrived = place.lines();
+    let missing = missing(&output, &arrived);
     let lost = captured.summary["lost"]["by"]["destination"]["events"].as_u64().unwrap_or(0);
     let report = &captured.summary["destinations"][0];
     assert_eq!(missing, lost, "{report}");
     assert_eq!(report["connections"], 3, "{report}");
     // Nothing is made up, and what came twice was sent twice.
     let mut count: HashMap<&str, u64> = HashMap::new();
-    for line in &received {
+    for line in &arrived {
         *count.entry(line).or_default() += 1;
     }
     let twice: u64 =

@@ -86,8 +86,8 @@ impl Backups {
             None => String::new(),
         };
         let end = end.strip_prefix(&*extension)?;
-        let ours = end.is_empty()
-            || end.strip_prefix('.').is_some_and(|end| COMPRESSED.contains(&end));
+        let ours =
+            end.is_empty() || end.strip_prefix('.').is_some_and(|end| COMPRESSED.contains(&end));
         if !ours {
             return None;
         }

@@ -65,7 +65,8 @@ fn uuid(record: &Record<'_>) -> String {
 }
 
 fn ip_and_port(address: Option<SocketAddr>) -> (String, u32) {
-    address.map_or_else(Default::default, |address| (address.ip().to_string(), address.port().into()))
+    address
+        .map_or_else(Default::default, |address| (address.ip().to_string(), address.port().into()))
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {
@@ -220,10 +221,8 @@ fn start(start: &Start<'_>) -> http_message::Start {
 }
 
 fn fields(fields: &[Field<'_>]) -> Vec<HttpField> {
-    let field = |field: &Field<'_>| HttpField {
-        name: field.name.to_vec(),
-        value: field.value.to_vec(),
-    };
+    let field =
+        |field: &Field<'_>| HttpField { name: field.name.to_vec(), value: field.value.to_vec() };
     fields.iter().map(field).collect()
 }
 

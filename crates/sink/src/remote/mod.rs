@@ -88,7 +88,9 @@ pub enum RemoteError {
         why: String,
     },
     /// This system has no authorities.
-    #[error("no certificate authorities are installed on this system: install ca-certificates or name a file (?ca=FILE) ({0})")]
+    #[error(
+        "no certificate authorities are installed on this system: install ca-certificates or name a file (?ca=FILE) ({0})"
+    )]
     NoAuthorities(String),
     /// The TLS library refused.
     #[error("TLS: {0}")]

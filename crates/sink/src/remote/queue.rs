@@ -73,13 +73,7 @@ pub(super) enum Next {
 impl Queue {
     pub(super) fn new(limit: usize, has_spill: bool) -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self {
-            state: Mutex::default(),
-            limit,
-            has_spill,
-            wake,
-            changed: Condvar::new(),
-        })
+        Ok(Self { state: Mutex::default(), limit, has_spill, wake, changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

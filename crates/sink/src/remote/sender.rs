@@ -232,7 +232,8 @@ impl Sender {
         let mut fds = [link.poll_fd(), PollFd::from_borrowed_fd(self.queue.wakes(), PollFlags::IN)];
         let outcome = poll(&mut fds, timeout.as_ref());
         // At the end, both sides have hung up although something may be on its way.
-        let gone = if deadline.is_some() { PollFlags::ERR } else { PollFlags::ERR | PollFlags::HUP };
+        let gone =
+            if deadline.is_some() { PollFlags::ERR } else { PollFlags::ERR | PollFlags::HUP };
         let events = fds[0].revents();
         let broken = events.intersects(gone) && !events.contains(PollFlags::IN);
         self.queue.awake();

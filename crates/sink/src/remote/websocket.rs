@@ -87,7 +87,8 @@ impl<C: Carrier> WebSocketLink<C> {
         while !self.closed {
             match self.socket.read() {
                 Ok(Message::Pong(payload)) => {
-                    let number = payload.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+                    let number =
+                        payload.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
                     if number > self.pongs && number <= self.pings {
                         self.pongs = number;
                         self.waiting_since = (number < self.pings).then(Instant::now);

@@ -41,7 +41,9 @@ pub enum ReadError {
         source: io::Error,
     },
     /// Where the next message begins is not known.
-    #[error("byte {position}: a message of {len} bytes, but {LARGEST} is the most: this is not, or not only, ecapture's protobuf stream")]
+    #[error(
+        "byte {position}: a message of {len} bytes, but {LARGEST} is the most: this is not, or not only, ecapture's protobuf stream"
+    )]
     Framing {
         /// Where the message would begin.
         position: u64,

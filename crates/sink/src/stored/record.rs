@@ -129,9 +129,10 @@ fn message<'a>(
         http_message::Start::Response(line) => Start::Response(StatusLine {
             status: u16::try_from(line.status).map_err(|_| "its status is out of range")?,
             reason: Cow::Borrowed(&line.reason),
-            answers: line.request.as_ref().map(|request| {
-                (Cow::Borrowed(&*request.method), Cow::Borrowed(&*request.path))
-            }),
+            answers: line
+                .request
+                .as_ref()
+                .map(|request| (Cow::Borrowed(&*request.method), Cow::Borrowed(&*request.path))),
             latency: line.latency_ns.map(Duration::from_nanos),
         }),
     };
