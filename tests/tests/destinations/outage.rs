@@ -125,9 +125,9 @@ fn what_exceeds_memory_waits_on_disk() {
     let place = Place::new(&scratch, &nginx, "tcp");
     let spill = scratch.join("spill");
     let address =
-        place.address(&format!("format=json&queue=256K&spill={}&spill_max=1G", spill.display()));
+        place.address(&format!("format=json&queue=16M&spill={}&spill_max=1G", spill.display()));
     let reference = Reference::start(&scratch, nginx, &["--eventaddr", &address]);
-    reference.events(20_000);
+    reference.events(100_000);
     assert!(!spill.exists(), "it has no name once it is open");
     let _receiver = place.receive();
     wait_until_received(&place, 1);

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn what_goes_in_first_comes_out_first_and_nothing_is_left() {
         let dir = tempfile::tempdir().unwrap();
-        let spill = Spill::create(&dir.path().join("spill"), 200).unwrap();
+        let spill = Spill::create(&dir.path().join("spill"), 150).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(spill.pop().unwrap().is_none());
         for round in 0..50 {
