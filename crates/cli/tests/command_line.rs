@@ -473,8 +473,8 @@ fn there_is_a_man_page_for_each_command_that_can_be_used() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     pages.sort();
-    let expected =
-        ["completion", "doctor", "inspect", "tls"].map(|name| format!("ecapture-{name}.1"));
+    let expected = ["completion", "convert", "doctor", "inspect", "tls"]
+        .map(|name| format!("ecapture-{name}.1"));
     assert_eq!(pages, [&expected[..], &["ecapture.1".to_owned()]].concat());
     let page = std::fs::read_to_string(dir.path().join("ecapture-tls.1")).unwrap();
     assert!(page.contains("EXAMPLES") && page.contains("libssl"), "{page}");
