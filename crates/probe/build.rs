@@ -10,6 +10,10 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
     ("src/tls/tls.bpf.c", "tls.bpf.o", &[]),
     ("src/tls/tls.bpf.c", "tls_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
     ("src/tls/tls.bpf.c", "tls_no_ringbuf.bpf.o", &["-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"]),
+    ("src/shell/shell.bpf.c", "shell.bpf.o", &[]),
+    ("src/shell/shell.bpf.c", "shell_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
+    ("src/shell/shell.bpf.c", "shell_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    ("src/shell/shell.bpf.c", "shell_no_btf_loop.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"]),
     // The same without CO-RE relocations, for kernels that do not describe their types.
     ("src/tls/tls.bpf.c", "tls_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
     ("src/tls/tls.bpf.c", "tls_no_btf_loop.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"]),
@@ -24,12 +28,24 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
     ("src/keys/keys.bpf.c", "keys_no_ringbuf.bpf.o", &["-DWITHOUT_RINGBUF"]),
     ("src/keys/keys.bpf.c", "keys_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
     ("src/keys/keys.bpf.c", "keys_no_btf_ringbuf.bpf.o", &["-DWITHOUT_BTF", "-DWITHOUT_RINGBUF"]),
+    ("src/database/database.bpf.c", "database.bpf.o", &[]),
+    ("src/database/database.bpf.c", "database_no_loop.bpf.o", &["-DWITHOUT_LOOP"]),
+    ("src/database/database.bpf.c", "database_no_btf.bpf.o", &["-DWITHOUT_BTF"]),
+    (
+        "src/database/database.bpf.c",
+        "database_no_btf_loop.bpf.o",
+        &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"],
+    ),
 ];
 
 fn main() {
     println!("cargo::rerun-if-changed=src/include");
+    println!("cargo::rerun-if-changed=src/gotls");
     println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
+    println!("cargo::rerun-if-changed=src/database/query.h");
     println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
+    println!("cargo::rerun-if-changed=src/shell/shell.h");
+    println!("cargo::rerun-if-changed=src/shell/task.h");
     for header in ["packets.h", "headers.h", "owner.h"] {
         println!("cargo::rerun-if-changed=src/packets/{header}");
     }
@@ -48,8 +64,13 @@ fn main() {
 fn compile(source: &str, object: &str, defines: &[&str]) -> Result<(), Box<dyn error::Error>> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join(object);
-    let mut args: Vec<OsString> =
-        vec!["-mcpu=v2".into(), "-Wall".into(), "-Werror".into(), "-Isrc/include".into()];
+    let mut args: Vec<OsString> = vec![
+        "-mcpu=v2".into(),
+        "-Wall".into(),
+        "-Werror".into(),
+        "-Isrc/include".into(),
+        "-Isrc".into(),
+    ];
     // Debian keeps <asm/*.h> in a folder that clang does not search for the BPF target.
     args.push(format!("-I/usr/include/{arch}-linux-gnu").into());
     args.extend(defines.iter().map(OsString::from));

@@ -13,6 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = target::libcrypto_layout(bytes);
     let _ = target::version_string(bytes);
     let _ = target::keys(bytes);
+    let _ = target::carries_go(bytes);
+    let _ = target::analyze_go(bytes, Placement::Auto);
     for placement in [Placement::Auto, Placement::Entry] {
         for avoid_uretprobe in [false, true] {
             // the search is the same wherever the probes go

@@ -7,7 +7,7 @@ server CERTIFICATE KEY          serves one connection; what it is asked for deci
                                 of the input ends the stream.
 websocket CERTIFICATE PORT      a client that connects when the first line comes on its input, sends
                                 each further line as a masked text message, and ends when the server
-                                closes.
+                                closes. It says "waiting" when its libraries are loaded.
 """
 import base64
 import hashlib
@@ -75,6 +75,7 @@ def server(certificate, key):
 
 def client(certificate, port):
     context = ssl.create_default_context(cafile=certificate)
+    print("waiting", flush=True)
     sys.stdin.readline()
     with socket.create_connection(("127.0.0.1", int(port))) as connection:
         with context.wrap_socket(connection, server_hostname="localhost") as tls:

@@ -43,11 +43,26 @@ pub fn compile_static(scratch: &Scratch) -> PathBuf {
 }
 
 fn compile_with(scratch: &Scratch, name: &str, arguments: &[&str]) -> PathBuf {
+    compile_source(scratch, "calls.c", name, arguments)
+}
+
+fn compile_source(scratch: &Scratch, code: &str, name: &str, arguments: &[&str]) -> PathBuf {
     let executable = scratch.join(name);
     let mut gcc = command("gcc");
-    gcc.arg("-O1").arg("-o").arg(&executable).arg(source("calls.c")).args(arguments);
+    gcc.arg("-O1").arg("-o").arg(&executable).arg(source(code)).args(arguments);
     let _ = run(&mut gcc).success();
     executable
+}
+
+/// Compiles `programs/gnutls_calls.c`, which does the same for `GnuTLS`.
+pub fn compile_for_gnutls(scratch: &Scratch) -> PathBuf {
+    compile_source(scratch, "gnutls_calls.c", "gnutls-calls", &["-lgnutls", "-ldl"])
+}
+
+/// Compiles `programs/nss_calls.c`, which does the same for NSS.
+pub fn compile_for_nss(scratch: &Scratch) -> PathBuf {
+    let arguments = ["-I/usr/include/nss", "-I/usr/include/nspr", "-lssl3", "-lnss3", "-lnspr4"];
+    compile_source(scratch, "nss_calls.c", "nss-calls", &arguments)
 }
 
 /// The command that runs the program with these libraries; `-` for those it is linked to.

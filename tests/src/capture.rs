@@ -64,10 +64,15 @@ pub struct Captured {
 impl Capture {
     /// Starts `ecapture tls` with `--summary`, its output going to a file, and waits until it is ready.
     pub fn tls(scratch: &Scratch, arguments: &[&str]) -> Self {
+        Self::of("tls", scratch, arguments)
+    }
+
+    /// The same with any module.
+    pub fn of(module: &str, scratch: &Scratch, arguments: &[&str]) -> Self {
         let number = fs::read_dir(scratch.path()).unwrap().count();
         let stdout = scratch.join(format!("capture-{number}.out"));
         let summary = scratch.join(format!("capture-{number}.summary"));
-        let mut command = ecapture(["tls", "--summary"]);
+        let mut command = ecapture([module, "--summary"]);
         command.arg(&summary).args(arguments).stdin(Stdio::null());
         command.stdout(File::create_new(&stdout).unwrap()).stderr(Stdio::piped());
         Self::start(&mut command, stdout, summary)

@@ -54,10 +54,15 @@ pub struct KeyCapture {
 impl KeyCapture {
     /// Starts `ecapture tls -m keylog` and waits until it is ready.
     pub fn start(scratch: &Scratch, arguments: &[&str]) -> Self {
+        Self::of("tls", scratch, arguments)
+    }
+
+    /// The same with any module.
+    pub fn of(module: &str, scratch: &Scratch, arguments: &[&str]) -> Self {
         let log = scratch.join("captured.keys");
         let path = log.to_str().unwrap().to_owned();
         let arguments = [&["-m", "keylog", "-k", &path], arguments].concat();
-        Self { capture: Capture::tls(scratch, &arguments), log }
+        Self { capture: Capture::of(module, scratch, &arguments), log }
     }
 
     /// The key log.

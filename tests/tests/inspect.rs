@@ -40,6 +40,21 @@ fn a_library_is_inspected_as_json() {
 }
 
 #[test]
+fn every_kind_of_library_is_inspected() {
+    let library = |name: &str| format!("/usr/lib/x86_64-linux-gnu/{name}");
+    for (path, words) in [
+        (library("libgnutls.so.30"), ["GnuTls", "gnutls_record_send2", "_gnutls_call_keylog_func"]),
+        (library("libssl3.so"), ["Nss", "ssl_Read", "PR_Write"]),
+    ] {
+        let found = ecapture(["inspect", &path]).success();
+        let text = String::from_utf8(found.stdout).unwrap();
+        for word in words {
+            assert!(text.contains(word), "no {word} in\n{text}");
+        }
+    }
+}
+
+#[test]
 fn a_process_is_inspected() {
     needs_bpf!();
     let scratch = Scratch::new();

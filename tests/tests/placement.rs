@@ -14,10 +14,18 @@ const UNDIVIDED: usize = 1024;
 /// Runs `program` under a capture and compares call for call.
 #[track_caller]
 pub(crate) fn assert_calls(scratch: &Scratch, program: Command, placement: &str) {
+    assert_calls_of("tls", scratch, program, placement);
+}
+
+/// The same for any module.
+#[track_caller]
+pub(crate) fn assert_calls_of(module: &str, scratch: &Scratch, program: Command, placement: &str) {
     let calls = Calls::start(program);
     let pid = calls.pid();
-    let arguments = ["--placement", placement, "--pid", &pid.to_string()];
-    let capture = Capture::raw(scratch, &arguments);
+    let pid_argument = pid.to_string();
+    let arguments =
+        ["--format", "json", "--no-parse", "--placement", placement, "--pid", &pid_argument];
+    let capture = Capture::of(module, scratch, &arguments);
     let expected = calls.run();
     compare(&expected, &capture.stop(), pid);
 }

@@ -112,8 +112,9 @@ fn masked_websocket_messages_are_unmasked() {
     let scratch = Scratch::new();
     let certificate = Certificate::new(&scratch);
     let (_server, _server_says, port) = server(&certificate);
-    let (client, mut client_says) =
+    let (mut client, mut client_says) =
         streaming(&["websocket"], &certificate.certificate, Path::new(&port));
+    client.stdout_lines().wait_for("waiting", |line| line == "waiting");
     let mut shown = Live::of(client.pid());
     say(&mut client_says, "go");
     say(&mut client_says, "hello from the client");

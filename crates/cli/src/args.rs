@@ -302,7 +302,7 @@ pub(crate) struct BashArgs {
     /// Only this shell; repeatable [default: all that run or are installed].
     #[arg(long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
     pub(crate) bash: Vec<PathBuf>,
-    /// The libreadline that it is linked with, if it cannot be found by itself.
+    /// Instead of bash itself, this libreadline: lines that any program reads with it, without status.
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub(crate) readlineso: Option<PathBuf>,
     #[command(flatten)]
@@ -346,7 +346,7 @@ pub(crate) struct MysqldArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PostgresArgs {
     /// Only this server executable; repeatable [default: all that run or are installed].
-    #[arg(short, long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
+    #[arg(short = 'm', long, value_name = "FILE", value_parser = path_parser(), action = ArgAction::Append)]
     pub(crate) postgres: Vec<PathBuf>,
     /// The function that executes a simple query, by its symbol, if it cannot be found by itself.
     #[arg(short, long, value_name = "SYMBOL")]

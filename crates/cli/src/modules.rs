@@ -37,13 +37,13 @@ const TEXT: &[CaptureMode] = &[CaptureMode::Text];
 #[rustfmt::skip]
 pub static MODULES: [Module; 8] = [
     Module { name: "tls", aliases: &["openssl"], purpose: "the OpenSSL family of TLS libraries", modes: ALL_MODES, available: true },
-    Module { name: "gotls", aliases: &["tlsgo"], purpose: "crypto/tls in Go programs", modes: ALL_MODES, available: false },
-    Module { name: "gnutls", aliases: &["gnu"], purpose: "GnuTLS", modes: ALL_MODES, available: false },
-    Module { name: "nspr", aliases: &["nss"], purpose: "NSS through NSPR", modes: TEXT, available: false },
-    Module { name: "bash", aliases: &[], purpose: "commands typed into bash", modes: TEXT, available: false },
-    Module { name: "zsh", aliases: &[], purpose: "commands typed into zsh", modes: TEXT, available: false },
-    Module { name: "mysqld", aliases: &[], purpose: "queries that MySQL and MariaDB execute", modes: TEXT, available: false },
-    Module { name: "postgres", aliases: &[], purpose: "queries that PostgreSQL executes", modes: TEXT, available: false },
+    Module { name: "gotls", aliases: &["tlsgo"], purpose: "crypto/tls in Go programs", modes: ALL_MODES, available: true },
+    Module { name: "gnutls", aliases: &["gnu"], purpose: "GnuTLS", modes: ALL_MODES, available: true },
+    Module { name: "nspr", aliases: &["nss"], purpose: "NSS through NSPR", modes: TEXT, available: true },
+    Module { name: "bash", aliases: &[], purpose: "commands typed into bash", modes: TEXT, available: true },
+    Module { name: "zsh", aliases: &[], purpose: "commands typed into zsh", modes: TEXT, available: true },
+    Module { name: "mysqld", aliases: &[], purpose: "queries that MySQL and MariaDB execute", modes: TEXT, available: true },
+    Module { name: "postgres", aliases: &[], purpose: "queries that PostgreSQL executes", modes: TEXT, available: true },
 ];
 
 impl Module {

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use cli::{
-    BtfMode, CaptureConfig, Color, Command, DestinationPlace, Exit, Format, Global, InspectTarget,
-    MODULES, PacketConfig, Place, Placement, Rotate, TlsConfig, TlsFamily,
+    BtfMode, CaptureConfig, Color, Command, DatabaseKind, DestinationPlace, Exit, Format, Global,
+    InspectTarget, MODULES, PacketConfig, Place, Placement, Rotate, TlsConfig, TlsFamily,
 };
 use std::ffi::OsString;
 use std::path::Path;
@@ -334,7 +334,8 @@ fn commands_are_known_by_alias_and_unambiguous_prefix() {
     let names =
         |line: &str| match parse(line).unwrap_or_else(|exit| panic!("{line}: {}", exit.text)) {
             Command::Tls(_) => "tls",
-            Command::Shell(_) | Command::Database(_) => "another",
+            Command::Shell(_) => "a shell",
+            Command::Database(_) => "a database",
             Command::Inspect(_) => "inspect",
             Command::Convert(_) => "convert",
             Command::Doctor(_) => "doctor",
@@ -344,6 +345,7 @@ fn commands_are_known_by_alias_and_unambiguous_prefix() {
     assert_eq!(names("tls"), "tls");
     assert_eq!(names("openssl"), "tls");
     assert_eq!(names("op"), "tls");
+    assert_eq!(names("mys"), "a database");
     assert_eq!(names("ins 1"), "inspect");
     assert_eq!(names("d"), "doctor");
     assert_eq!(names("comp zsh"), "completion");
@@ -363,8 +365,23 @@ fn modules_of_other_versions_are_known_and_declined() {
             }
         }
     }
-    assert!(error("-p 5 gotl").contains("'gotls'"));
-    assert!(error("mys").contains("'mysqld'"));
+}
+
+#[test]
+fn a_database_server_its_function_and_its_place_are_given() {
+    let database = |line: &str| match parse(line) {
+        Ok(Command::Database(config)) => *config,
+        other => panic!("{line}: {other:?}"),
+    };
+    let mysqld = database("mysqld -m /usr/sbin/mysqld --mysqld /opt/mysqld -f do --offset 0x7d0");
+    assert_eq!(mysqld.database, DatabaseKind::Mysqld);
+    assert_eq!(mysqld.files, [Path::new("/usr/sbin/mysqld"), Path::new("/opt/mysqld")]);
+    assert_eq!((mysqld.function.as_deref(), mysqld.offset), (Some("do"), Some(0x7d0)));
+    let postgres = database("postgres -m /usr/bin/postgres --funcname exec_simple_query -p 7");
+    assert_eq!(postgres.database, DatabaseKind::Postgres);
+    assert_eq!(postgres.files, [Path::new("/usr/bin/postgres")]);
+    assert_eq!(postgres.function.as_deref(), Some("exec_simple_query"));
+    assert_eq!(postgres.global.pids, [7]);
 }
 
 #[test]
@@ -473,9 +490,15 @@ fn there_is_a_man_page_for_each_command_that_can_be_used() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     pages.sort();
-    let expected = ["completion", "convert", "doctor", "inspect", "tls"]
-        .map(|name| format!("ecapture-{name}.1"));
-    assert_eq!(pages, [&expected[..], &["ecapture.1".to_owned()]].concat());
+    let modules = cli::MODULES.iter().filter(|module| module.available).map(|module| module.name);
+    let mut expected: Vec<String> = ["completion", "convert", "doctor", "inspect"]
+        .into_iter()
+        .chain(modules)
+        .map(|name| format!("ecapture-{name}.1"))
+        .collect();
+    expected.push("ecapture.1".to_owned());
+    expected.sort();
+    assert_eq!(pages, expected);
     let page = std::fs::read_to_string(dir.path().join("ecapture-tls.1")).unwrap();
     assert!(page.contains("EXAMPLES") && page.contains("libssl"), "{page}");
 }

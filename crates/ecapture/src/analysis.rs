@@ -9,7 +9,7 @@ use probe::tls::{Exit, Function, Layout, Operation, ResultStyle};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use target::{Analysis, Op, Placement};
+use target::{Analysis, Interface, Object, Op, Placement};
 
 /// One library: what it is, what to probe, and how it was found out.
 pub(crate) struct Planned {
@@ -27,6 +27,7 @@ pub(crate) struct Planned {
 /// What is to be found out about a library.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
+    pub(crate) interface: Interface,
     pub(crate) placement: Placement,
     pub(crate) text: bool,
     pub(crate) keys: bool,
@@ -52,6 +53,11 @@ pub(crate) fn plan_to_attach(
 
 /// Analyses `candidate`, and the libcrypto it works with.
 pub(crate) fn plan(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<Planned> {
+    let interface = wanted.interface;
+    let candidate = match interface {
+        Interface::Nss => beside_nspr(&candidate).unwrap_or(candidate),
+        Interface::OpenSsl | Interface::GnuTls => candidate,
+    };
     let path = candidate.path.display().to_string();
     let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
     let options = target::Options {
@@ -59,14 +65,15 @@ pub(crate) fn plan(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<Plan
         avoid_uretprobe: doctor::return_probes_can_kill(),
         keys: wanted.keys,
     };
-    let mut analysis = target::analyze_with(&bytes, options).with_context(|| path.clone())?;
+    let mut analysis = interface.analyze(&bytes, options).with_context(|| path.clone())?;
     if let (true, Some(version)) = (wanted.keys, &wanted.version) {
         keys::check_version(&mut analysis, &bytes, version, &path);
     }
     let mut version = analysis.version.clone();
     let mut bio = analysis.bio_layout.clone();
     drop(bytes);
-    if (bio.is_none() || version.is_none())
+    if interface == Interface::OpenSsl
+        && (bio.is_none() || version.is_none())
         && let Some(crypto) = libcrypto(&candidate, &analysis)
     {
         bio = bio.or_else(|| target::libcrypto_layout(&crypto));
@@ -76,10 +83,15 @@ pub(crate) fn plan(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<Plan
         ssl_rbio: analysis.ssl_layout.as_ref().map(|layout| layout.rbio),
         ssl_wbio: analysis.ssl_layout.as_ref().map(|layout| layout.wbio),
         bio_num: bio.as_ref().map(|layout| layout.num),
+        descriptor: analysis.transport.as_ref().map(|transport| transport.descriptor),
+    };
+    let object = match analysis.object {
+        Object::Argument => 0,
+        Object::Behind(offset) => offset,
     };
     Ok(Planned {
         library: Library { path, build_id: analysis.build_id.clone() },
-        functions: analysis.functions.iter().map(function).collect(),
+        functions: analysis.functions.iter().map(|plan| function(plan, object)).collect(),
         file: candidate.file,
         layout,
         keys: keys::functions(&analysis, options.avoid_uretprobe),
@@ -87,6 +99,13 @@ pub(crate) fn plan(candidate: Candidate, wanted: &Wanted) -> anyhow::Result<Plan
         bio,
         version,
     })
+}
+
+/// Who names NSPR, as other tools want it, means the library beside it, which has the TLS layer.
+fn beside_nspr(candidate: &Candidate) -> Option<Candidate> {
+    let name = candidate.path.file_name()?.to_str()?;
+    let beside = candidate.path.with_file_name("libssl3.so");
+    name.starts_with("libnspr4.so").then(|| discover::given(&beside).ok()).flatten()
 }
 
 /// The bytes of the libcrypto that goes with the library, if there is one.
@@ -97,7 +116,7 @@ fn libcrypto(candidate: &Candidate, analysis: &Analysis) -> Option<Vec<u8>> {
     read(&found.file).ok()
 }
 
-fn read(file: &File) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read(file: &File) -> std::io::Result<Vec<u8>> {
     let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     let mut bytes = vec![0; len];
     let mut at = 0;
@@ -114,7 +133,7 @@ fn read(file: &File) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn function(plan: &target::FunctionPlan) -> Function {
+fn function(plan: &target::FunctionPlan, object: u8) -> Function {
     Function {
         name: plan.name.clone(),
         operation: match plan.op {
@@ -125,9 +144,15 @@ fn function(plan: &target::FunctionPlan) -> Function {
             Op::Free => Operation::Free,
             Op::Clear => Operation::Clear,
             Op::SetFd | Op::SetRfd | Op::SetWfd => Operation::SetFd,
+            Op::Discard => Operation::Discard,
         },
+        object,
         result: match plan.result {
             target::ResultStyle::OutParam { arg } => ResultStyle::Argument(arg),
+            target::ResultStyle::Resumable => ResultStyle::Resumable,
+            target::ResultStyle::UnlessPeek => ResultStyle::UnlessPeek,
+            target::ResultStyle::Packet => ResultStyle::Packet,
+            target::ResultStyle::CountedBefore => ResultStyle::CountedBefore,
             target::ResultStyle::ReturnValue { .. } | target::ResultStyle::None => {
                 ResultStyle::ReturnValue
             }

@@ -27,7 +27,13 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 fn library(candidate: Candidate) -> Library {
     let path = candidate.path.clone();
     let pids = candidate.pids.clone();
-    let wanted = Wanted { placement: Placement::Auto, text: true, keys: false, version: None };
+    let wanted = Wanted {
+        interface: target::Interface::OpenSsl,
+        placement: Placement::Auto,
+        text: true,
+        keys: false,
+        version: None,
+    };
     let description = match analysis::plan(candidate, &wanted) {
         Ok(planned) => planned
             .version

@@ -1,7 +1,11 @@
-//! `ecapture inspect`: which TLS libraries a file or a process has, what would be probed, and why.
+//! `ecapture inspect`: which TLS libraries a file or a process has, or which shell it is, what would be
+//! probed, and why.
+
+mod go;
+mod server;
 
 use crate::analysis::{self, Planned, Wanted};
-use crate::log;
+use crate::{database, go as go_plan, log, shell};
 use anyhow::{Context as _, bail};
 use cli::{Format, InspectConfig, InspectTarget};
 use discover::{Candidate, Finder, Scope};
@@ -9,7 +13,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
-use target::{Exit, KeySource, Placement};
+use target::{Exit, Family, Interface, KeySource, Lines, Object, Placement, Shell};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -20,24 +24,23 @@ struct Report<'a> {
     analysis: &'a target::Analysis,
 }
 
+#[derive(Serialize)]
+struct ShellReport<'a> {
+    path: &'a str,
+    #[serde(flatten)]
+    plan: &'a target::ShellPlan,
+}
+
 /// Prints what is found. Exit status 1 if nothing is.
 pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     let candidates = candidates(config)?;
     let mut found = 0;
     let mut text = String::new();
     for candidate in candidates {
-        let wanted = Wanted { placement: Placement::Auto, text: true, keys: true, version: None };
-        match analysis::plan(candidate, &wanted) {
-            Ok(planned) => {
+        match inspect(candidate, config.format) {
+            Ok(described) => {
                 found += 1;
-                match config.format {
-                    Format::Json => {
-                        text += &serde_json::to_string(&report(&planned))?;
-                        text.push('\n');
-                    }
-                    // The command line lets only the two through.
-                    Format::Text | Format::Protobuf => describe(&planned, &mut text)?,
-                }
+                text += &described;
             }
             Err(error) => tracing::error!("{}", log::in_one_line(&error)),
         }
@@ -51,6 +54,46 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What a file has, of the family that it is.
+fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if let Some(kind) = database::kind(&candidate) {
+        let planned = database::plan(candidate, kind, &target::ServerOptions::default())?;
+        return server::describe(&planned, format);
+    }
+    if let Some(kind) = shell::kind(&candidate) {
+        let planned = shell::plan(candidate, kind)?;
+        match format {
+            Format::Json => text = serde_json::to_string(&shell_report(&planned))? + "\n",
+            Format::Text | Format::Protobuf => describe_shell(&planned, &mut text)?,
+        }
+        return Ok(text);
+    }
+    let bytes = analysis::read(&candidate.file)
+        .with_context(|| format!("cannot read {}", candidate.path.display()))?;
+    let interface = Interface::ALL.into_iter().find(|interface| interface.test()(&bytes));
+    let is_go = interface.is_none() && target::carries_go(&bytes);
+    drop(bytes);
+    // If it is none of them, what is missing will be said.
+    let interface = interface.unwrap_or(Interface::OpenSsl);
+    let wanted =
+        Wanted { interface, placement: Placement::Auto, text: true, keys: true, version: None };
+    if is_go {
+        let planned = go_plan::plan(candidate, Placement::Auto)?;
+        match format {
+            Format::Json => text = go::json(&planned)?,
+            Format::Text | Format::Protobuf => go::describe(&planned, &mut text)?,
+        }
+    } else {
+        let planned = analysis::plan(candidate, &wanted)?;
+        match format {
+            Format::Json => text = serde_json::to_string(&report(&planned))? + "\n",
+            Format::Text | Format::Protobuf => describe(&planned, &mut text)?,
+        }
+    }
+    Ok(text)
+}
+
 fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
     match &config.target {
         InspectTarget::Path(path) => Ok(vec![discover::given(path)?]),
@@ -58,7 +101,7 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
             if !discover::process::exists(*pid) {
                 bail!("there is no process {pid}");
             }
-            let scan = Finder::new(target::carries_tls).scan_processes(Scope::Only(&[*pid]));
+            let scan = Finder::new(carries_anything).scan_processes(Scope::Only(&[*pid]));
             if scan.unreadable > 0 {
                 bail!("no right to look at process {pid}; run as its user or as root");
             }
@@ -67,13 +110,63 @@ fn candidates(config: &InspectConfig) -> anyhow::Result<Vec<Candidate>> {
             }
             if scan.candidates.is_empty() {
                 bail!(
-                    "process {pid} has no file mapped that defines SSL_read and SSL_write: it uses no \
-                     OpenSSL-family library, or a static one without symbols"
+                    "process {pid} has no file mapped that defines SSL_read and SSL_write, \
+                     gnutls_record_recv and gnutls_record_send, or SSL_ImportFD, or that Go built: it \
+                     uses no library of the OpenSSL family, no GnuTLS and no NSS, or a static one \
+                     without symbols; and it is no shell and no database server"
                 );
             }
             Ok(scan.candidates)
         }
     }
+}
+
+fn carries_anything(bytes: &[u8]) -> bool {
+    Interface::ALL.iter().any(|interface| interface.test()(bytes))
+        || target::carries_go(bytes)
+        || target::carries_mysqld(bytes)
+        || target::carries_postgres(bytes)
+        || [Shell::Bash, Shell::Zsh].iter().any(|shell| target::is_shell(bytes, *shell))
+}
+
+fn shell_report(planned: &shell::Planned) -> ShellReport<'_> {
+    ShellReport { path: &planned.library.path, plan: &planned.plan }
+}
+
+fn describe_shell(planned: &shell::Planned, out: &mut String) -> std::fmt::Result {
+    let plan = &planned.plan;
+    writeln!(out, "{}", planned.library.path)?;
+    writeln!(out, "  shell     {}", plan.shell.name())?;
+    writeln!(out, "  version   {}", plan.version.as_deref().unwrap_or("unknown"))?;
+    writeln!(out, "  build-id  {}", plan.build_id.as_deref().unwrap_or("none"))?;
+    writeln!(out, "  machine   {:?}", plan.machine)?;
+    let site = |what: &str, site: &target::Site, out: &mut String| {
+        let (at, text) = (site.vaddr, &site.instruction);
+        writeln!(out, "  {what:<9} {at:#x} `{text}`{}", stepping(site))
+    };
+    match &plan.lines {
+        Lines::Calls(calls) => {
+            for call in calls {
+                site("read", &call.call, out)?;
+                site("line", &call.back, out)?;
+            }
+        }
+        Lines::Function(entry) => {
+            site("read", entry, out)?;
+            writeln!(out, "  line      return probe at the same place")?;
+        }
+    }
+    if let Some(prompt) = &plan.prompt {
+        site("prompt", prompt, out)?;
+    }
+    writeln!(out, "  why       {}", plan.why)?;
+    for variable in [plan.status, plan.line_count, plan.executing].into_iter().flatten() {
+        writeln!(out, "  variable  {} at {:#x}", variable.name, variable.vaddr)?;
+    }
+    for note in &plan.notes {
+        writeln!(out, "  note      {note}")?;
+    }
+    Ok(())
 }
 
 fn report(planned: &Planned) -> Report<'_> {
@@ -121,6 +214,39 @@ fn describe(planned: &Planned, out: &mut String) -> std::fmt::Result {
         }
         writeln!(out, "      why     {}", function.why)?;
     }
+    describe_layout(planned, out)?;
+    match (&analysis.keys, &planned.keys) {
+        (Some(plan), Ok(_)) => describe_keys(plan, out)?,
+        (_, Err(reason)) => writeln!(out, "  keys      none: {reason}")?,
+        (None, Ok(_)) => {}
+    }
+    for note in &analysis.notes {
+        writeln!(out, "  note      {note}")?;
+    }
+    Ok(())
+}
+
+fn describe_layout(planned: &Planned, out: &mut String) -> std::fmt::Result {
+    let analysis = &planned.analysis;
+    match (analysis.family, &analysis.transport) {
+        (Family::GnuTls, Some(transport)) => {
+            return writeln!(
+                out,
+                "  layout    session.descriptor {:#x}: {}",
+                transport.descriptor, transport.derivation
+            );
+        }
+        (Family::GnuTls | Family::Nss, _) => {
+            if let Object::Behind(offset) = analysis.object {
+                writeln!(
+                    out,
+                    "  layout    the connection is what PRFileDesc+{offset:#x} points to"
+                )?;
+            }
+            return writeln!(out, "  layout    descriptor: addresses come from the traffic");
+        }
+        _ => {}
+    }
     match &analysis.ssl_layout {
         Some(layout) => writeln!(
             out,
@@ -134,14 +260,6 @@ fn describe(planned: &Planned, out: &mut String) -> std::fmt::Result {
             writeln!(out, "            BIO.num {:#x}: {}", layout.num, layout.derivation)?;
         }
         None => writeln!(out, "            BIO: not derived; addresses come from the traffic")?,
-    }
-    match (&analysis.keys, &planned.keys) {
-        (Some(plan), Ok(_)) => describe_keys(plan, out)?,
-        (_, Err(reason)) => writeln!(out, "  keys      none: {reason}")?,
-        (None, Ok(_)) => {}
-    }
-    for note in &analysis.notes {
-        writeln!(out, "  note      {note}")?;
     }
     Ok(())
 }

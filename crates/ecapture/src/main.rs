@@ -5,11 +5,14 @@ mod analysis;
 mod capture;
 mod child;
 mod convert;
+mod database;
 mod destination;
 mod doctor;
+mod go;
 mod inspect;
 mod keys;
 mod log;
+mod shell;
 
 use cli::Command;
 use std::io::Write as _;
@@ -45,8 +48,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Tls(config) => capture::tls(&config),
-        // The command line refuses modules that the registry does not call available.
-        Command::Shell(_) | Command::Database(_) => anyhow::bail!("not available"),
+        Command::Shell(config) => capture::shell(&config),
+        Command::Database(config) => capture::database(&config),
         Command::Inspect(config) => {
             log::start(&config.global, None)?;
             inspect::run(&config)

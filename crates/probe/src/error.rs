@@ -62,6 +62,14 @@ pub enum Error {
         /// What libbpf said.
         source: libbpf_rs::Error,
     },
+    /// The kernel lacks something for which there is no other way.
+    #[error("{what} can be captured on Linux {needs} and later only")]
+    TooOld {
+        /// What was wanted.
+        what: &'static str,
+        /// From which version on it works.
+        needs: &'static str,
+    },
     /// Packets cannot be captured as asked.
     #[error(transparent)]
     Packets(#[from] crate::packets::Error),

@@ -5,8 +5,10 @@
 
 mod attach;
 pub mod clock;
+pub mod database;
 mod error;
 pub mod features;
+pub mod gotls;
 mod intake;
 pub mod keys;
 mod mapping;
@@ -20,6 +22,7 @@ mod queue;
 mod reader;
 mod record;
 mod ring;
+pub mod shell;
 pub mod tls;
 
 pub use error::Error;

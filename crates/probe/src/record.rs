@@ -9,6 +9,8 @@ pub(crate) const UNREADABLE: u8 = 4;
 pub(crate) const SENDFILE: u8 = 5;
 pub(crate) const CLOSE: u8 = 6;
 pub(crate) const EXIT: u8 = 7;
+pub(crate) const HELD: u8 = 8;
+pub(crate) const RELEASED: u8 = 9;
 
 pub(crate) const END_OF_CALL: u8 = 1;
 
@@ -56,7 +58,7 @@ pub(crate) fn time(sample: &[u8]) -> u64 {
 /// The sample without the unused end of its size class.
 pub(crate) fn used(sample: &[u8]) -> &[u8] {
     let payload = match u32_at(sample, 24) {
-        Some(len) if sample.get(32) == Some(&DATA) => len as usize,
+        Some(len) if matches!(sample.get(32), Some(&DATA | &HELD)) => len as usize,
         _ => return sample,
     };
     sample.get(..HEADER + payload).unwrap_or(sample)
@@ -126,6 +128,9 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
+
+/// The TLS object has the descriptor itself.
+pub(crate) const NO_BIO: i32 = -2;
 
 /// `struct layout`: offsets in bytes, negative where not known.
 #[repr(C)]

@@ -52,7 +52,15 @@ impl Broadcast {
 
     /// Encodes a record, and hands over what has come together if that is much.
     pub fn write(&mut self, record: &Record<'_>) -> Result<(), OutputError> {
-        self.encoder.encode(record, &mut self.batch.bytes);
+        self.write_with(|encoder, out| encoder.encode(record, out))
+    }
+
+    /// The same of whatever the encoder can encode.
+    pub fn write_with(
+        &mut self,
+        encode: impl FnOnce(&mut dyn Encoder, &mut Vec<u8>),
+    ) -> Result<(), OutputError> {
+        encode(&mut *self.encoder, &mut self.batch.bytes);
         self.batch.ends.push(self.batch.bytes.len());
         if self.batch.bytes.len() >= SEND_AT { self.flush() } else { Ok(()) }
     }

@@ -58,6 +58,12 @@ pub mod proto {
 pub trait Encoder {
     /// Appends one record to `out`: a block of text, or one line of JSON.
     fn encode(&mut self, record: &event::Record<'_>, out: &mut Vec<u8>);
+
+    /// Appends one command line to `out`.
+    fn command(&mut self, command: &event::Command, out: &mut Vec<u8>);
+
+    /// Appends one statement of a database server to `out`.
+    fn query(&mut self, query: &event::Query, out: &mut Vec<u8>);
 }
 
 /// The part of `payload` that is shown when the user asked for at most `limit` bytes.

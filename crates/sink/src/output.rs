@@ -1,7 +1,7 @@
 //! From encoded records to a file descriptor: buffered, in order, and honest about what got there.
 
 use crate::{Encoder, PrivateFileError, create_private};
-use event::Record;
+use event::{Command, Query, Record};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::fs::File;
@@ -142,11 +142,28 @@ impl Output {
     ///
     /// Returns what [`Output::state`] says afterwards; unless it is `Open`, the record is discarded.
     pub fn write(&mut self, record: &Record<'_>) -> Result<OutputState, OutputError> {
+        self.put(|encoder, buffer| encoder.encode(record, buffer))
+    }
+
+    /// As [`Output::write`], for a command line.
+    pub fn write_command(&mut self, command: &Command) -> Result<OutputState, OutputError> {
+        self.put(|encoder, buffer| encoder.command(command, buffer))
+    }
+
+    /// As [`Output::write`], for a statement.
+    pub fn write_query(&mut self, query: &Query) -> Result<OutputState, OutputError> {
+        self.put(|encoder, buffer| encoder.query(query, buffer))
+    }
+
+    fn put(
+        &mut self,
+        encode: impl FnOnce(&mut dyn Encoder, &mut Vec<u8>),
+    ) -> Result<OutputState, OutputError> {
         if self.state != OutputState::Open {
             self.stats.discarded += 1;
             return Ok(self.state);
         }
-        self.encoder.encode(record, &mut self.buffer);
+        encode(&mut *self.encoder, &mut self.buffer);
         self.buffered += 1;
         if self.buffer.len() >= WRITE_AT { self.flush() } else { Ok(self.state) }
     }

@@ -36,6 +36,14 @@ impl Encoder for Payload {
         let Content::Data(data) = &record.content else { return };
         out.extend_from_slice(data.bytes);
     }
+
+    fn query(&mut self, _: &event::Query, _: &mut Vec<u8>) {
+        unreachable!("no statement is written here");
+    }
+
+    fn command(&mut self, command: &event::Command, out: &mut Vec<u8>) {
+        out.extend_from_slice(&command.line);
+    }
 }
 
 fn to_socket(socket: UnixStream) -> Output {

@@ -1,6 +1,6 @@
 //! Prints the plan for the ELF files named on the command line, one line per function.
 
-use target::{Exit, Options, Placement};
+use target::{Exit, Interface, Options, Placement};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut options = Options::default();
@@ -8,25 +8,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match path.as_str() {
             "--entry" => options.placement = Placement::Entry,
             "--avoid-uretprobe" => options.avoid_uretprobe = true,
-            _ => print(&path, options)?,
+            _ => {
+                let bytes = std::fs::read(&path)?;
+                for interface in Interface::ALL {
+                    if interface.test()(&bytes) {
+                        print(&path, &bytes, interface, options);
+                    }
+                }
+            }
         }
     }
     Ok(())
 }
 
-fn print(path: &str, options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let bytes = std::fs::read(path)?;
+fn print(path: &str, bytes: &[u8], interface: Interface, options: Options) {
     let start = std::time::Instant::now();
-    let carries = target::carries_tls(&bytes);
+    interface.test()(bytes);
     let quick = start.elapsed();
-    let analysis = match target::analyze_with(&bytes, options) {
+    let analysis = match interface.analyze(bytes, options) {
         Ok(analysis) => analysis,
-        Err(error) => {
-            println!("{path}: {error}; {:?}", target::libcrypto_layout(&bytes));
-            return Ok(());
-        }
+        Err(error) => return println!("{path}: {error}"),
     };
-    println!("{path}: carries_tls {carries} in {quick:?}, analysed in {:?}", start.elapsed());
+    println!("{path}: tested in {quick:?}, analysed in {:?}", start.elapsed());
     println!(
         "  {:?} {:?} {:?} {:?} {:?}",
         analysis.machine, analysis.family, analysis.version, analysis.build_id, analysis.needed
@@ -49,8 +52,8 @@ fn print(path: &str, options: Options) -> Result<(), Box<dyn std::error::Error>>
         );
     }
     println!("  {:?}\n  {:?}", analysis.ssl_layout, analysis.bio_layout);
+    println!("  {:?} {:?}", analysis.transport, analysis.object);
     for note in &analysis.notes {
         println!("  note: {note}");
     }
-    Ok(())
 }

@@ -1,13 +1,14 @@
 //! Everything that is known about one file: who it says it is, where to put probes, which
 //! offsets hold.
 
-use crate::api::FUNCTIONS;
+use crate::api::OPENSSL;
 use crate::elf::Machine;
 use crate::family::{Family, family, tell_tales, version_string};
+use crate::gnutls::Transport;
 use crate::image::Image;
 use crate::keys::{self, KeyPlan};
 use crate::layout::{BioLayout, SSL_ACCESSORS, SslLayout, bio_layout, ssl_layout};
-use crate::site::{FunctionPlan, Options, Placement, Planner};
+use crate::site::{FunctionPlan, Object, Options, Placement, Planner};
 use crate::{Error, layout};
 use serde::Serialize;
 
@@ -32,6 +33,10 @@ pub struct Analysis {
     ///
     /// [`libcrypto_layout`]: crate::libcrypto_layout
     pub bio_layout: Option<BioLayout>,
+    /// Where a `GnuTLS` session keeps its descriptor.
+    pub transport: Option<Transport>,
+    /// Where each function's object is.
+    pub object: Object,
     /// Where the secrets pass, if that was asked for and could be found.
     pub keys: Option<KeyPlan>,
     /// Why there are no keys, if they were asked for.
@@ -51,7 +56,8 @@ pub fn analyze(bytes: &[u8], placement: Placement) -> Result<Analysis, Error> {
 
 /// As [`analyze`], for a kernel on which some placements must be avoided.
 pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
-    let names: Vec<&str> = FUNCTIONS
+    let names: Vec<&str> = OPENSSL
+        .functions
         .iter()
         .map(|function| function.name)
         .chain(SSL_ACCESSORS)
@@ -64,7 +70,7 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     if !carries("SSL_read") && !carries("SSL_write") {
         return Err(Error::NoTlsFunctions);
     }
-    let (functions, mut notes) = Planner::new(&image, options).plan();
+    let (functions, mut notes) = Planner::new(&image, &OPENSSL, options).plan();
     let version = version_string(bytes);
     let (mut ssl, mut bio) = (None, None);
     if image.elf.machine == Machine::X86_64 {
@@ -81,11 +87,7 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     } else {
         notes.push("accessors are decoded on x86-64 only: no layouts".to_owned());
     }
-    let (keys, keys_refused) = match options.keys.then(|| keys::keys_of(&image)) {
-        Some(Ok(plan)) => (Some(plan), None),
-        Some(Err(reason)) => (None, Some(reason.to_string())),
-        None => (None, None),
-    };
+    let (keys, keys_refused) = find_keys(&image, options);
     Ok(Analysis {
         machine: image.elf.machine,
         build_id: image.elf.build_id(),
@@ -94,10 +96,49 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         functions,
         ssl_layout: ssl,
         bio_layout: bio,
+        transport: None,
+        object: Object::Argument,
         keys,
         keys_refused,
         needed: image.dynamic.needed(&image.elf),
         soname: image.dynamic.soname(&image.elf),
         notes,
     })
+}
+
+impl Analysis {
+    /// What is the same for every interface.
+    pub(crate) fn new(
+        image: &Image<'_>,
+        family: Family,
+        version: Option<String>,
+        options: Options,
+    ) -> Self {
+        let (keys, keys_refused) = find_keys(image, options);
+        Self {
+            machine: image.elf.machine,
+            build_id: image.elf.build_id(),
+            version,
+            family,
+            functions: Vec::new(),
+            ssl_layout: None,
+            bio_layout: None,
+            transport: None,
+            object: Object::Argument,
+            keys,
+            keys_refused,
+            needed: image.dynamic.needed(&image.elf),
+            soname: image.dynamic.soname(&image.elf),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// The keys, if they are asked for, or why there are none.
+fn find_keys(image: &Image<'_>, options: Options) -> (Option<KeyPlan>, Option<String>) {
+    match options.keys.then(|| keys::keys_of(image)) {
+        Some(Ok(plan)) => (Some(plan), None),
+        Some(Err(reason)) => (None, Some(reason.to_string())),
+        None => (None, None),
+    }
 }

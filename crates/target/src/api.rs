@@ -1,9 +1,32 @@
-//! The functions of the OpenSSL interface that matter here: what each means, how many register
-//! arguments it has, and where its byte count comes out.
+//! The interfaces whose functions matter here: what each function means, how many register
+//! arguments it has, and where its byte count comes out. This file holds the one of OpenSSL; each
+//! other has a file of its own.
 
 use crate::site::{Op, ResultStyle, Wrapper};
 
-/// An exported function of the interface.
+/// What the planner has to know about an interface.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Carriers of plaintext first, the ones that return the count before others of their kind.
+    pub(crate) functions: &'static [Function],
+    /// The wrappers that may share an internal function, the one that returns the count first.
+    pub(crate) wrappers: &'static [(Op, &'static [Wrapper])],
+    /// Exported functions that are thin layers over another one, in some family or version: the
+    /// caller and what it calls, the preferred one first. To be proved for the file at hand.
+    pub(crate) layered_on: &'static [(&'static str, &'static str)],
+    /// Functions that hand their data to another exported one: the caller and what it calls.
+    pub(crate) built_on: &'static [(&'static str, &'static str)],
+}
+
+/// OpenSSL and its forks.
+pub(crate) static OPENSSL: Table = Table {
+    functions: &FUNCTIONS,
+    wrappers: &WRAPPERS,
+    layered_on: &LAYERED_ON,
+    built_on: &BUILT_ON,
+};
+
+/// An exported function of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Function {
     pub(crate) name: &'static str,
@@ -19,11 +42,15 @@ const OUT_4: ResultStyle = ResultStyle::OutParam { arg: 4 };
 const OUT_5: ResultStyle = ResultStyle::OutParam { arg: 5 };
 const NONE: ResultStyle = ResultStyle::None;
 
-const fn function(name: &'static str, op: Op, arguments: usize, result: ResultStyle) -> Function {
+pub(crate) const fn function(
+    name: &'static str,
+    op: Op,
+    arguments: usize,
+    result: ResultStyle,
+) -> Function {
     Function { name, op, arguments, result }
 }
 
-/// Carriers of plaintext first, the ones that return the count before the `_ex` forms.
 pub(crate) const FUNCTIONS: [Function; 15] = [
     function("SSL_read", Op::Read, 3, INT),
     function("SSL_read_ex", Op::Read, 4, OUT_4),
@@ -42,8 +69,7 @@ pub(crate) const FUNCTIONS: [Function; 15] = [
     function("SSL_set_wfd", Op::SetWfd, 2, NONE),
 ];
 
-/// The wrappers that may share an internal function, the one that returns the count first.
-pub(crate) const WRAPPERS: [(Op, &[Wrapper]); 2] = [
+const WRAPPERS: [(Op, &[Wrapper]); 2] = [
     (
         Op::Read,
         &[Wrapper { name: "SSL_read", out: None }, Wrapper { name: "SSL_read_ex", out: Some(3) }],
@@ -58,9 +84,7 @@ pub(crate) const WRAPPERS: [(Op, &[Wrapper]); 2] = [
     ),
 ];
 
-/// Exported functions that are thin layers over another one, in some family or version: the
-/// caller and what it calls, the preferred one first. To be proved for the file at hand.
-pub(crate) const LAYERED_ON: [(&str, &str); 4] = [
+const LAYERED_ON: [(&str, &str); 4] = [
     // OpenSSL from 3.3 on
     ("SSL_write_ex", "SSL_write_ex2"),
     // LibreSSL and AWS-LC
@@ -69,6 +93,5 @@ pub(crate) const LAYERED_ON: [(&str, &str); 4] = [
     ("SSL_write_ex2", "SSL_write"),
 ];
 
-/// Functions that hand their data to another exported one: the caller and what it calls.
-pub(crate) const BUILT_ON: [(&str, &str); 2] =
+const BUILT_ON: [(&str, &str); 2] =
     [("SSL_read_early_data", "SSL_read_ex"), ("SSL_write_early_data", "SSL_write_ex")];

@@ -6,7 +6,7 @@ use crate::image::Image;
 use memchr::memmem;
 use serde::Serialize;
 
-/// Implementations of the OpenSSL interface.
+/// Implementations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -18,6 +18,10 @@ pub enum Family {
     LibreSsl,
     /// Amazon's fork of BoringSSL.
     AwsLc,
+    /// `GnuTLS`.
+    GnuTls,
+    /// Mozilla's NSS.
+    Nss,
 }
 
 /// Exported by one family only.
@@ -56,6 +60,33 @@ pub fn version_string(bytes: &[u8]) -> Option<String> {
         |elf| elf.constant_data().collect(),
     );
     data.into_iter().find_map(version_in)
+}
+
+/// As [`version_string`], for `GnuTLS`: `GnuTLS 3.7.9`.
+pub(crate) fn gnutls_version(elf: &Elf<'_>) -> Option<String> {
+    // What `gnutls_global_init` logs.
+    behind(elf, b"Enabled GnuTLS ").map(|number| format!("GnuTLS {number}"))
+}
+
+/// As [`version_string`], for a libssl of NSS: `NSS 3.87.1`.
+pub(crate) fn nss_version(elf: &Elf<'_>) -> Option<String> {
+    // `__nss_ssl_version`
+    behind(elf, b"Version: NSS ").map(|number| format!("NSS {number}"))
+}
+
+/// The version number behind a text.
+fn behind(elf: &Elf<'_>, text: &[u8]) -> Option<String> {
+    const LONGEST: usize = 24;
+    elf.constant_data().find_map(|data| {
+        memmem::find_iter(data, text).find_map(|at| {
+            let rest = data.get(at + text.len()..)?;
+            let rest = rest.get(..LONGEST).unwrap_or(rest);
+            let end = rest.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.')?;
+            let number = rest.get(..end)?;
+            let is_number = number.first().is_some_and(u8::is_ascii_digit);
+            is_number.then(|| String::from_utf8_lossy(number).into_owned())
+        })
+    })
 }
 
 fn version_in(data: &[u8]) -> Option<String> {

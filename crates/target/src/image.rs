@@ -90,6 +90,25 @@ impl<'a> Image<'a> {
         rest.iter().all(|symbol| symbol.vaddr == first.vaddr).then_some(first)
     }
 
+    /// The address and size of each variable of `names`, if it is defined once.
+    pub(crate) fn variables(&self, names: &[&'static str]) -> HashMap<&'static str, Symbol> {
+        let mut found = self.dynamic.objects(&self.elf, names);
+        if found.is_empty()
+            && let Some(table) = StaticSymbols::of(&self.elf)
+        {
+            found = table.objects(names);
+        }
+        let once = |name: &str| found.iter().filter(|(other, _)| *other == name).count() == 1;
+        found.iter().filter(|(name, _)| once(name)).cloned().collect()
+    }
+
+    /// The addresses of all exported functions, ascending.
+    pub(crate) fn exported_functions(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.dynamic.function_addresses(&self.elf).into_iter().collect();
+        all.sort_unstable();
+        all
+    }
+
     /// True if an exported function starts at `vaddr`, so that a jump there is a tail call and
     /// not part of the function that jumps. Symbols of `.symtab` don't count: the blocks that
     /// compilers move out of a function (`SSL_free.cold`) have one.

@@ -3,19 +3,31 @@
 
 use crate::elf::{Dynamic, Elf, StaticSymbols};
 
-const BOTH: [&str; 2] = ["SSL_read", "SSL_write"];
-
 /// True if the file *defines* `SSL_read` and `SSL_write`: in its dynamic symbols, or in
-/// `.symtab`, which is read only if its string table has both names.
+/// `.symtab`, which is read only if its string table has the second name.
 pub fn carries_tls(bytes: &[u8]) -> bool {
+    defines_both(bytes, ["SSL_read", "SSL_write"])
+}
+
+/// True if the file is a `GnuTLS`, or has one linked in.
+pub(crate) fn carries_gnutls(bytes: &[u8]) -> bool {
+    defines_both(bytes, ["gnutls_record_recv", "gnutls_record_send"])
+}
+
+/// True if the file has the TLS layer of NSS: it is a libssl3, or a library that has it inside.
+pub(crate) fn carries_nss(bytes: &[u8]) -> bool {
+    defines_both(bytes, ["SSL_OptionSet", "SSL_ImportFD"])
+}
+
+fn defines_both(bytes: &[u8], names: [&str; 2]) -> bool {
     let Ok(elf) = Elf::parse(bytes) else { return false };
     let dynamic = Dynamic::read(&elf);
-    if BOTH.iter().all(|name| !dynamic.lookup(&elf, name).is_empty()) {
+    if names.iter().all(|name| !dynamic.lookup(&elf, name).is_empty()) {
         return true;
     }
-    StaticSymbols::of(&elf).filter(|table| table.may_define("SSL_write")).is_some_and(|table| {
-        let found = table.lookup(&BOTH);
-        BOTH.iter().all(|name| found.iter().any(|(of, _)| of == name))
+    StaticSymbols::of(&elf).filter(|table| table.may_define(names[1])).is_some_and(|table| {
+        let found = table.lookup(&names);
+        names.iter().all(|name| found.iter().any(|(of, _)| of == name))
     })
 }
 

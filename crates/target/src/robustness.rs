@@ -4,8 +4,8 @@ use crate::fixture::Fixture;
 use crate::keys::LABELS;
 use crate::keys::tests::logging_library;
 use crate::{
-    Options, Placement, analyze_with, carries_tls, keys, keys_for_version, libcrypto_layout,
-    version_string,
+    Interface, Options, Placement, Shell, analyze_shell, carries_tls, is_shell, keys,
+    keys_for_version, libcrypto_layout, version_string,
 };
 use iced_x86::code_asm::{CodeAssembler, *};
 use proptest::collection::vec;
@@ -33,14 +33,37 @@ fn library() -> Vec<u8> {
         a.mov(rax, qword_ptr(rdi + 0x10)).unwrap();
         a.ret().unwrap();
     };
-    ["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex2", "SSL_peek", "SSL_free"]
-        .into_iter()
-        .fold(Fixture::new(), |fixture, name| fixture.function(name, wrapper))
-        .function("SSL_get_rbio", accessor)
-        .function("SSL_get_wbio", accessor)
-        .function("BIO_get_shutdown", accessor)
-        .function("BIO_get_data", accessor)
-        .elf()
+    [
+        "SSL_read",
+        "SSL_read_ex",
+        "SSL_write",
+        "SSL_write_ex2",
+        "SSL_peek",
+        "SSL_free",
+        "gnutls_record_recv",
+        "gnutls_record_send",
+        "gnutls_record_send2",
+        "gnutls_packet_get",
+        "SSL_ImportFD",
+        "SSL_OptionSet",
+        "PR_GetDefaultIOMethods",
+        "PR_EmulateSendFile",
+        "read_command",
+        "zleentry",
+        "readline",
+        "_Z16dispatch_commandP3THDPK8COM_DATA19enum_server_command",
+        "thd_query_string",
+        "pgstat_report_activity",
+        "PostgresMain",
+    ]
+    .into_iter()
+    .fold(Fixture::new(), |fixture, name| fixture.function(name, wrapper))
+    .function("SSL_get_rbio", accessor)
+    .function("SSL_get_wbio", accessor)
+    .function("BIO_get_shutdown", accessor)
+    .function("BIO_get_data", accessor)
+    .function("thd_get_thread_id", accessor)
+    .elf()
 }
 
 /// Strings that make the search for keys look at code.
@@ -55,13 +78,25 @@ fn analyse_everything(bytes: &[u8]) {
     let _ = carries_tls(bytes);
     let _ = libcrypto_layout(bytes);
     let _ = version_string(bytes);
+    let _ = (crate::carries_mysqld(bytes), crate::carries_postgres(bytes));
+    let _ = crate::plan_mysqld(bytes, &crate::ServerOptions::default());
+    let _ = crate::plan_postgres(bytes, &crate::ServerOptions::default());
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Readline] {
+        let _ = is_shell(bytes, shell);
+        let _ = analyze_shell(bytes, shell);
+    }
+    let _ = crate::carries_go(bytes);
+    let _ = crate::analyze_go(bytes, Placement::Auto);
     let _ = keys(bytes);
     let _ = keys_for_version(bytes, "openssl 1.0.2u");
     for placement in [Placement::Auto, Placement::Entry] {
         for avoid_uretprobe in [false, true] {
             // The search is the same wherever the probes go.
             let keys = avoid_uretprobe && placement == Placement::Auto;
-            let _ = analyze_with(bytes, Options { placement, avoid_uretprobe, keys });
+            for interface in Interface::ALL {
+                let _ = interface.test()(bytes);
+                let _ = interface.analyze(bytes, Options { placement, avoid_uretprobe, keys });
+            }
         }
     }
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());

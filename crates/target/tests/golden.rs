@@ -6,7 +6,10 @@
 mod matrix;
 
 use std::fmt::Write;
-use target::{Analysis, Exit, Options, Placement, PlacementKind, ResultStyle, Site};
+use target::{
+    Analysis, Error, Exit, Interface, NoMethods, Options, Placement, PlacementKind, ResultStyle,
+    Site,
+};
 
 /// A row of the matrix and the release that its table was made for.
 struct Library {
@@ -50,6 +53,37 @@ fn golden(library: &Library) {
     }
 }
 
+/// The plan for a library with another interface than OpenSSL's.
+fn golden_of(interface: Interface, name: &str, file: &str, release: &str) {
+    let Some(folder) = matrix::folder(name) else { return };
+    let bytes = matrix::file(&folder, file);
+    for other in Interface::ALL {
+        assert_eq!(other.test()(&bytes), other == interface, "{name} is no {other:?}");
+    }
+    let mut table = String::new();
+    let mut version = None;
+    for (title, options) in [
+        ("auto", Options::default()),
+        ("auto, no uretprobes", Options { avoid_uretprobe: true, ..Options::default() }),
+    ] {
+        let analysis = interface.analyze(&bytes, options).unwrap();
+        check_sites(&bytes, &analysis);
+        if table.is_empty() {
+            writeln!(table, "{:?} {:?}", analysis.machine, analysis.family).unwrap();
+            writeln!(table, "{:?} {:?}", analysis.object, analysis.transport).unwrap();
+        }
+        writeln!(table, "\n{title}:").unwrap();
+        rows(&mut table, &analysis);
+        version = analysis.version;
+    }
+    let version = version.expect("the library names its version");
+    if version.starts_with(release) {
+        insta::assert_snapshot!(name, table);
+    } else {
+        eprintln!("{name} has {version}: its table is for {release}");
+    }
+}
+
 fn describe(table: &mut String, analysis: &Analysis) {
     writeln!(table, "{:?} {:?}", analysis.machine, analysis.family).unwrap();
     writeln!(table, "needs {}", analysis.needed.join(" ")).unwrap();
@@ -70,6 +104,10 @@ fn rows(table: &mut String, analysis: &Analysis) {
         let result = match plan.result {
             ResultStyle::ReturnValue { bits } => format!("returns {bits} bits"),
             ResultStyle::OutParam { arg } => format!("*arg{arg}"),
+            ResultStyle::Resumable => "returns 64 bits, resumable".to_owned(),
+            ResultStyle::UnlessPeek => "returns 32 bits unless it peeks".to_owned(),
+            ResultStyle::Packet => "a packet".to_owned(),
+            ResultStyle::CountedBefore => "counted before".to_owned(),
             ResultStyle::None => "-".to_owned(),
         };
         let exit = match &plan.exit {
@@ -194,6 +232,54 @@ fn arm64_gets_the_plain_placement() {
     golden(&suite("bullseye-arm64", "OpenSSL 1.1.1"));
     golden(&suite("bookworm-arm64", "OpenSSL 3.0."));
     golden(&suite("trixie-arm64", "OpenSSL 3.5."));
+}
+
+#[test]
+fn gnutls_of_each_suite() {
+    for (name, release) in [
+        ("bullseye-gnutls", "GnuTLS 3.7.1"),
+        ("bookworm-gnutls", "GnuTLS 3.7.9"),
+        ("trixie-gnutls", "GnuTLS 3.8.9"),
+        ("sid-gnutls", "GnuTLS 3.8.13"),
+        ("bookworm-gnutls-arm64", "GnuTLS 3.7.9"),
+        ("trixie-gnutls-arm64", "GnuTLS 3.8.9"),
+    ] {
+        golden_of(Interface::GnuTls, name, "libgnutls.so.30.", release);
+    }
+}
+
+#[test]
+fn the_tls_layer_of_nss_of_each_suite() {
+    for (name, release) in [
+        ("bullseye-nss", "NSS 3.61"),
+        ("bookworm-nss", "NSS 3.87"),
+        ("trixie-nss", "NSS 3.110"),
+        ("sid-nss", "NSS 3.132"),
+    ] {
+        golden_of(Interface::Nss, name, "libssl3.so", release);
+    }
+}
+
+#[test]
+fn the_tls_layer_of_nss_is_not_found_on_arm64() {
+    let Some(folder) = matrix::folder("bookworm-nss-arm64") else { return };
+    let bytes = matrix::file(&folder, "libssl3.so");
+    let refused = Interface::Nss.analyze(&bytes, Options::default()).unwrap_err();
+    assert_eq!(refused, Error::NoLayer(NoMethods::Machine));
+}
+
+#[test]
+fn nspr_itself_has_no_tls_layer() {
+    let Some(folder) = matrix::folder("bookworm-nss") else { return };
+    for name in ["libnspr4.so", "libnss3.so", "libsmime3.so"] {
+        let bytes = matrix::file(&folder, name);
+        assert!(!Interface::Nss.test()(&bytes), "{name}");
+        assert_eq!(
+            Interface::Nss.analyze(&bytes, Options::default()).unwrap_err(),
+            Error::NoNss,
+            "{name}"
+        );
+    }
 }
 
 #[test]

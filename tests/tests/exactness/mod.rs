@@ -16,7 +16,7 @@ const SIZES: [usize; 6] = [1, 1 << 10, (16 << 10) - 1, 16 << 10, (16 << 10) + 1,
 
 /// Compares the streams of some processes and one direction with what they should be, as sets.
 #[track_caller]
-fn assert_streams(lines: &[Line], pids: &[u32], dir: Direction, expected: &[Vec<u8>]) {
+pub(crate) fn assert_streams(lines: &[Line], pids: &[u32], dir: Direction, expected: &[Vec<u8>]) {
     let all = streams(lines, pids);
     let captured = stream::of(&all, dir);
     assert_eq!(

@@ -81,6 +81,36 @@ impl Plaintext {
     }
 }
 
+/// Command lines that were seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Commands {
+    /// Begun, whether or not they were run.
+    pub(crate) commands: u64,
+    /// Bytes of their lines.
+    pub(crate) command_bytes: u64,
+}
+
+impl Commands {
+    fn line(&self) -> String {
+        format!("{} commands of {} bytes", self.commands, self.command_bytes)
+    }
+}
+
+/// Statements that were seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Queries {
+    /// Begun, with or without an end.
+    pub(crate) queries: u64,
+    /// Bytes of their texts.
+    pub(crate) query_bytes: u64,
+}
+
+impl Queries {
+    fn line(&self) -> String {
+        format!("{} queries of {} bytes", self.queries, self.query_bytes)
+    }
+}
+
 /// Secrets that were seen; together with `duplicate`, `rejected`, `lost` and what an output that
 /// ended did not take, the `written` ones are as many.
 #[derive(Debug, Serialize)]
@@ -103,13 +133,43 @@ impl KeyReport {
     }
 }
 
+/// Packets: what was seen is what was written and what was lost, if the output took all.
+#[derive(Debug, Serialize)]
+pub(crate) struct PacketReport {
+    /// That passed the filters.
+    pub(crate) seen: u64,
+    /// Their bytes.
+    pub(crate) seen_bytes: u64,
+    /// That are in the file.
+    pub(crate) written: u64,
+    /// Lines of the key log that are in the file.
+    pub(crate) keys_written: u64,
+    /// Packets that were written although a key to them had not come in time.
+    pub(crate) without_key: u64,
+    /// For which there was no room.
+    pub(crate) lost: u64,
+}
+
+impl PacketReport {
+    fn line(&self) -> String {
+        let Self { seen, seen_bytes, written, keys_written, .. } = self;
+        format!("{seen} packets of {seen_bytes} bytes, {written} written with {keys_written} keys")
+    }
+}
+
 /// The end-of-run balance: what the module's parts saw, and what was lost.
 #[derive(Debug, Serialize)]
 pub(crate) struct Balance {
     #[serde(flatten)]
     plaintext: Option<Plaintext>,
+    #[serde(flatten)]
+    commands: Option<Commands>,
+    #[serde(flatten)]
+    queries: Option<Queries>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<KeyReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets: Option<PacketReport>,
     lost: Lost,
     /// Records that were written.
     records: u64,
@@ -127,7 +187,10 @@ impl Balance {
         let (cpu_seconds, max_rss_kib) = usage();
         Self {
             plaintext: None,
+            commands: None,
+            queries: None,
             keys: None,
+            packets: None,
             lost: Lost {
                 events: total.events,
                 bytes: total.bytes,
@@ -156,9 +219,27 @@ impl Balance {
         self
     }
 
+    /// With what was seen of command lines.
+    pub(crate) fn with_commands(mut self, commands: Commands) -> Self {
+        self.commands = Some(commands);
+        self
+    }
+
+    /// With what was seen of statements.
+    pub(crate) fn with_queries(mut self, queries: Queries) -> Self {
+        self.queries = Some(queries);
+        self
+    }
+
     /// With what was seen of keys.
     pub(crate) fn with_keys(mut self, keys: KeyReport) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// With what was seen of packets.
+    pub(crate) fn with_packets(mut self, packets: PacketReport) -> Self {
+        self.packets = Some(packets);
         self
     }
 
@@ -171,7 +252,10 @@ impl Balance {
     pub(crate) fn line(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.plaintext.as_ref().map(Plaintext::line));
+        parts.extend(self.commands.as_ref().map(Commands::line));
+        parts.extend(self.queries.as_ref().map(Queries::line));
         parts.extend(self.keys.as_ref().map(KeyReport::line));
+        parts.extend(self.packets.as_ref().map(PacketReport::line));
         parts.push(self.lost_line());
         parts.join("; ")
     }

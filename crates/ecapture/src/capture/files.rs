@@ -2,8 +2,10 @@
 //! file must not keep the reader from its rings.
 
 use super::module::Planner;
-use discover::{Candidate, Finder, Notice, Scope, Watcher};
+use discover::{Candidate, FileId, Finder, Notice, Scope, Stamp, Watcher};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -60,7 +62,7 @@ impl<P: Send + 'static> Search<P> {
         let (sender, findings) = channel();
         let arrived = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let teller = Teller { sender, arrived: arrived.try_clone()? };
+        let teller = Teller { sender, arrived: arrived.try_clone()?, planned: RefCell::default() };
         let stopped = stop.try_clone()?;
         let thread = std::thread::Builder::new()
             .name("files".to_owned())
@@ -92,6 +94,8 @@ impl<P> Drop for Search<P> {
 struct Teller<P> {
     sender: Sender<Finding<P>>,
     arrived: OwnedFd,
+    /// What was planned for: a file may be named by the user twice, and be found as well.
+    planned: RefCell<HashSet<(FileId, Stamp)>>,
 }
 
 impl<P> Teller<P> {
@@ -102,6 +106,9 @@ impl<P> Teller<P> {
     }
 
     fn tell_planned(&self, candidate: Candidate, plan: &Planner<P>) {
+        if !self.planned.borrow_mut().insert((candidate.id, candidate.stamp)) {
+            return;
+        }
         let path = candidate.path.clone();
         self.tell(match plan(candidate) {
             Ok(plan) => Finding::Planned(plan),

@@ -5,17 +5,21 @@
 //! side counts what is lost. A third thread finds the files to probe.
 
 mod balance;
+mod database;
 mod files;
 mod module;
 mod output;
+mod shell;
 mod signals;
 mod tls;
 mod wait;
 
+pub(crate) use database::run as database;
+pub(crate) use shell::run as shell;
 pub(crate) use tls::run as tls;
 
 use crate::child::{self, Child};
-use crate::log;
+use crate::{go, log};
 use anyhow::{Context as _, bail};
 use cli::{BtfMode, CaptureConfig, Global};
 use files::{Finding, Search};
@@ -117,6 +121,10 @@ impl<'a, M: Module> Run<'a, M> {
         if everything && let Some(path) = program.first().and_then(child::executable) {
             candidates.extend(files::program(&path, files.test));
         }
+        if everything {
+            let installed = files.installed.iter();
+            candidates.extend(installed.filter_map(|path| files::program(path, files.test)));
+        }
         let search = Search::start(files::Options {
             given: candidates,
             pids: global.pids.clone(),
@@ -200,6 +208,9 @@ impl<'a, M: Module> Run<'a, M> {
                 Finding::Planned(plan) => self.attach(plan)?,
                 Finding::Refused(path, error) if self.given.contains(&path) => {
                     return Err(error.context(self.flag));
+                }
+                Finding::Refused(_, error) if go::does_no_tls(&error) => {
+                    tracing::debug!("not captured: {}", log::in_one_line(&error));
                 }
                 Finding::Refused(_, error) => {
                     tracing::warn!("not captured: {}", log::in_one_line(&error));

@@ -59,6 +59,8 @@ pub(crate) struct Files<P> {
     pub(crate) test: fn(&[u8]) -> bool,
     /// Makes the plan for one that is.
     pub(crate) plan: Planner<P>,
+    /// Where such a file may be installed, to be probed before a process runs from it.
+    pub(crate) installed: Vec<PathBuf>,
     /// Files that the user named.
     pub(crate) given: Vec<PathBuf>,
     /// The flag by which the user named them.

@@ -5,9 +5,9 @@ use crate::destination::{self, Destination, DestinationReport};
 use crate::log;
 use anyhow::{Context as _, bail};
 use cli::Format;
-use event::Record;
+use event::{Command, Query, Record};
 use flow::Emit;
-use sink::{Broadcast, Har, Output, OutputState};
+use sink::{Broadcast, Encoder, Har, Output, OutputError, OutputState};
 use std::io::IsTerminal as _;
 use std::path::Path;
 
@@ -124,6 +124,47 @@ impl Writer {
         self.error.take()
     }
 
+    /// Writes a command line.
+    pub(crate) fn command(&mut self, command: &Command) {
+        if !self.enough() {
+            self.write(
+                |output| output.write_command(command),
+                |encoder, out| encoder.command(command, out),
+            );
+        }
+    }
+
+    /// Writes a statement.
+    pub(crate) fn query(&mut self, query: &Query) {
+        if !self.enough() {
+            self.write(
+                |output| output.write_query(query),
+                |encoder, out| encoder.query(query, out),
+            );
+        }
+    }
+
+    fn write(
+        &mut self,
+        to_output: impl Fn(&mut Output) -> Result<OutputState, OutputError>,
+        encode: impl Fn(&mut dyn Encoder, &mut Vec<u8>),
+    ) {
+        let mut taken = false;
+        if let Some(output) = &mut self.output {
+            match to_output(output) {
+                Ok(state) => taken |= state == OutputState::Open,
+                Err(error) => self.error = Some(error.into()),
+            }
+        }
+        for broadcast in &mut self.broadcasts {
+            match broadcast.write_with(&encode) {
+                Ok(()) => taken = true,
+                Err(error) => self.error = Some(error.into()),
+            }
+        }
+        self.records += u64::from(taken);
+    }
+
     fn enough(&self) -> bool {
         self.limit.is_some_and(|limit| self.records >= limit)
     }
@@ -137,20 +178,7 @@ impl Emit for Writer {
         if let Some(har) = &mut self.har {
             har.record(record);
         }
-        let mut taken = false;
-        if let Some(output) = &mut self.output {
-            match output.write(record) {
-                Ok(state) => taken |= state == OutputState::Open,
-                Err(error) => self.error = Some(error.into()),
-            }
-        }
-        for broadcast in &mut self.broadcasts {
-            match broadcast.write(record) {
-                Ok(()) => taken = true,
-                Err(error) => self.error = Some(error.into()),
-            }
-        }
-        self.records += u64::from(taken);
+        self.write(|output| output.write(record), |encoder, out| encoder.encode(record, out));
     }
 }
 

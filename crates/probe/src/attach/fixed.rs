@@ -19,7 +19,7 @@ const LOAD_64: u8 = 0x18;
 
 /// Puts probes at `offsets` of the file `path`, all of which carry `cookie`. They are removed when what is
 /// returned is dropped.
-pub(super) fn attach(
+pub(crate) fn attach(
     program: &ProgramMut<'_>,
     cookie: u64,
     retprobe: bool,

@@ -64,8 +64,13 @@ struct signal_struct {
 	struct kernel_atomic live;
 };
 
+struct mm_struct {
+	unsigned long arg_start;
+};
+
 struct task_struct {
 	int tgid;
+	struct mm_struct *mm;
 	struct files_struct *files;
 	struct signal_struct *signal;
 };

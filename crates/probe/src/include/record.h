@@ -16,6 +16,8 @@ enum record_kind {
 	RECORD_SENDFILE = 5,   /* `len` bytes went by that never were in the program's memory */
 	RECORD_CLOSE = 6,      /* struct ending: the TLS object was freed or cleared */
 	RECORD_EXIT = 7,       /* the process `tgid_or_tid` ended */
+	RECORD_HELD = 8,     /* `len` payload bytes of an interrupted call: some may be sent yet */
+	RECORD_RELEASED = 9, /* the first `len` bytes of the last RECORD_HELD were sent */
 };
 
 enum record_direction {
@@ -64,7 +66,8 @@ struct ending {
 
 /*
  * An attach cookie: which function was hit and how to read it.
- * bits 0-15 library, 16-31 function, 32-39 operation, 40-47 result.
+ * bits 0-15 library, 16-31 function, 32-39 operation, 40-47 result, 48-55 object: 0 if the first
+ * argument is the TLS object, else the offset of the pointer to it in what that points to.
  */
 enum operation {
 	OPERATION_READ = 1,
@@ -74,6 +77,8 @@ enum operation {
 	OPERATION_FREE = 5,
 	OPERATION_CLEAR = 6,
 	OPERATION_SET_FD = 7,
+	OPERATION_HANDSHAKE = 8,
+	OPERATION_DISCARD = 9, /* forgets what an interrupted call holds */
 };
 
 /* Stands in a program for the cookie that user space puts there (text, for the assembler). */
@@ -81,8 +86,22 @@ enum operation {
 
 /* Where a successful call leaves its byte count: the return value, or *argument N (4 or 5). */
 #define RESULT_RETURN_VALUE 0
+/*
+ * The return value too, but a call that GNUTLS_E_AGAIN or GNUTLS_E_INTERRUPTED ends has taken its
+ * data, and the next one to succeed sends that, whatever it is given.
+ */
+#define RESULT_RESUMABLE 1
+/* The return value, but nothing was moved if argument 4 has PR_MSG_PEEK. */
+#define RESULT_UNLESS_PEEK 2
+/* The return value; argument 2 is the address of a gnutls_packet_t. */
+#define RESULT_PACKET 3
+/* Nothing: its data and that of calls in it was counted when it was handed over. */
+#define RESULT_COUNTED_BEFORE 6
 #define RESULT_IN_ARGUMENT_4 4
 #define RESULT_IN_ARGUMENT_5 5
+
+/* bio_num: the TLS object has the descriptor itself where others point to a BIO. */
+#define NO_BIO (-2)
 
 /* Struct offsets of one library, from its own accessors; negative: not known. */
 struct layout {

@@ -321,6 +321,8 @@ int keys_leave(struct pt_regs *ctx)
 	return 0;
 }
 
+#include "gotls/keys.h"
+
 #ifndef WITHOUT_BTF
 /* trace_sched_process_fork(struct task_struct *parent, struct task_struct *child) */
 SEC("raw_tp/sched_process_fork")

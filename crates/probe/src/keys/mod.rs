@@ -11,6 +11,7 @@ use crate::attach::{Place, Probe, Sites, close_all};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features, Without};
+use crate::gotls;
 use crate::memory;
 use crate::object;
 use crate::record::{Configuration, MAX_LIBRARIES, time};
@@ -78,6 +79,13 @@ pub enum Source {
         /// The 32-bit protocol version.
         version: Address,
     },
+    /// At the entry of Go's `(*Config).writeKeyLog(label, clientRandom, secret)`.
+    Go {
+        /// The arguments are on the stack.
+        on_stack: bool,
+        /// The probe is at the branch of the stack check.
+        at_stack_check: bool,
+    },
 }
 
 /// An address reached from an argument: for each step but the last the pointer at `address + step` is
@@ -130,7 +138,7 @@ fn compiled(btf: bool, ring_buffer: bool) -> &'static [u8] {
 }
 
 /// Programs that are attached by uprobes; the others are raw tracepoints.
-const UPROBES: [&str; 3] = ["keys_logged", "keys_enter", "keys_leave"];
+const UPROBES: [&str; 4] = ["keys_logged", "keys_enter", "keys_leave", "keys_go"];
 
 /// Some 20 000 secrets: what 2 000 connections with both their ends on this host bring.
 const RING_BYTES: usize = 4 << 20;
@@ -272,7 +280,7 @@ impl Keys {
         if self.functions + functions.len() > record::MAX_FUNCTIONS {
             return Err(full("functions with keys", record::MAX_FUNCTIONS));
         }
-        let [mut logged, mut enter, mut leave]: [Sites; 3] = Default::default();
+        let [mut logged, mut enter, mut leave, mut go]: [Sites; 4] = Default::default();
         for (index, function) in (self.functions..).zip(functions) {
             let value = record::function(function, &library.path)?;
             object::map(&self.object, "functions")?
@@ -286,6 +294,9 @@ impl Keys {
                     enter.push(function.entry, cookie);
                     leave.push(function.entry, cookie);
                 }
+                Source::Go { on_stack, at_stack_check } => {
+                    go.push(function.entry, cookie | gotls::flags(on_stack, at_stack_check, false));
+                }
             }
         }
         let place = Place {
@@ -297,6 +308,7 @@ impl Keys {
         let (mut probes, mut return_probes) = (Vec::new(), Vec::new());
         let program = |name| object::program(&self.object, name);
         place.attach(&program("keys_logged")?, &logged, false, &mut probes)?;
+        place.attach(&program("keys_go")?, &go, false, &mut probes)?;
         place.attach(&program("keys_enter")?, &enter, false, &mut probes)?;
         place.attach(&program("keys_leave")?, &leave, true, &mut return_probes)?;
         self.probes.append(&mut probes);

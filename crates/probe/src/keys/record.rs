@@ -131,6 +131,8 @@ pub(super) fn function(function: &KeyFunction, path: &str) -> Result<[u8; FUNCTI
                 put(address)?;
             }
         }
+        // The cookie says it all.
+        Source::Go { .. } => {}
     }
     Ok(bytes)
 }

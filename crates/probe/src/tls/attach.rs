@@ -3,7 +3,7 @@
 use super::{Capture, Layout};
 use crate::attach::{Place, Sites};
 use crate::error::Error;
-use crate::record::{MAX_FUNCTIONS, MAX_LIBRARIES, RawLayout};
+use crate::record::{MAX_FUNCTIONS, MAX_LIBRARIES, NO_BIO, RawLayout};
 use event::Library;
 use libbpf_rs::{MapCore, MapFlags};
 use std::fs::File;
@@ -27,6 +27,8 @@ pub enum Operation {
     Clear = 6,
     /// Gives the TLS object its descriptor (second argument).
     SetFd = 7,
+    /// Forgets the data of a call that was interrupted.
+    Discard = 9,
 }
 
 /// Where a successful call leaves its byte count.
@@ -36,6 +38,16 @@ pub enum ResultStyle {
     ReturnValue,
     /// In the `size_t` that the argument of this number (4 or 5, counted from 1) points to.
     Argument(u8),
+    /// In the return value, if positive. A call that `GNUTLS_E_AGAIN` or `GNUTLS_E_INTERRUPTED` ended
+    /// has taken its data nevertheless: that is what the next successful call sends.
+    Resumable,
+    /// In the return value, if positive, and if the fourth argument does not have `PR_MSG_PEEK`.
+    UnlessPeek,
+    /// In the return value, if positive; the second argument points to a `gnutls_packet_t` with the
+    /// data.
+    Packet,
+    /// Nowhere: its data, and that of calls inside it, counted when it was handed over.
+    CountedBefore,
 }
 
 /// Where the return of a function is seen.
@@ -58,6 +70,9 @@ pub struct Function {
     pub operation: Operation,
     /// Where its byte count is.
     pub result: ResultStyle,
+    /// 0 if the first argument is the TLS object; else that points to a struct with a pointer to the
+    /// object at this offset.
+    pub object: u8,
     /// File offset of the entry's site.
     pub entry: u64,
     /// Where its return is seen.
@@ -76,22 +91,17 @@ impl Capture {
         layout: Layout,
         functions: &[Function],
     ) -> Result<usize, Error> {
-        let number = self.libraries.len();
-        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
-        if number >= MAX_LIBRARIES {
-            return Err(full("libraries", MAX_LIBRARIES));
-        }
-        if self.functions.len() + functions.len() > MAX_FUNCTIONS {
-            return Err(full("functions", MAX_FUNCTIONS));
-        }
+        let (number, first) = self.room_for(&library, functions.len())?;
         self.set_layout(number as u32, layout)?;
 
         let [mut entries, mut ends, mut set_fds, mut returns, mut exits]: [Sites; 5] =
             Default::default();
-        for (index, function) in (self.functions.len()..).zip(functions) {
+        for (index, function) in (first..).zip(functions) {
             let cookie = cookie(number, index, function);
             match function.operation {
-                Operation::Free | Operation::Clear => ends.push(function.entry, cookie),
+                Operation::Free | Operation::Clear | Operation::Discard => {
+                    ends.push(function.entry, cookie);
+                }
                 Operation::SetFd => set_fds.push(function.entry, cookie),
                 _ => {
                     entries.push(function.entry, cookie);
@@ -107,6 +117,43 @@ impl Capture {
                 }
             }
         }
+        // Entries first: an exit whose entry was not seen would count as a loss.
+        let programs = [
+            ("tls_set_fd", set_fds, false),
+            ("tls_end", ends, false),
+            ("tls_entry", entries, false),
+            ("tls_exit", exits, false),
+            ("tls_exit", returns, true),
+        ];
+        let names = functions.iter().map(|function| function.name.clone());
+        self.attach_programs(library, file, names, &programs)
+    }
+
+    /// The numbers of the next library and its first function, if the tables hold so many.
+    pub(crate) fn room_for(
+        &self,
+        library: &Library,
+        functions: usize,
+    ) -> Result<(usize, usize), Error> {
+        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
+        if self.libraries.len() >= MAX_LIBRARIES {
+            return Err(full("libraries", MAX_LIBRARIES));
+        }
+        if self.functions.len() + functions > MAX_FUNCTIONS {
+            return Err(full("functions", MAX_FUNCTIONS));
+        }
+        Ok((self.libraries.len(), self.functions.len()))
+    }
+
+    /// Puts programs at their sites, in this order, and takes the library in. The third of each is true
+    /// for return probes.
+    pub(crate) fn attach_programs(
+        &mut self,
+        library: Library,
+        file: &File,
+        functions: impl Iterator<Item = String>,
+        programs: &[(&'static str, Sites, bool)],
+    ) -> Result<usize, Error> {
         let (mut probes, mut exit_probes) = (Vec::new(), Vec::new());
         let place = Place {
             file,
@@ -114,31 +161,33 @@ impl Capture {
             pids: Place::pids(self.pids.as_deref(), self.follow_children),
             features: self.features,
         };
-        // Entries first: an exit whose entry was not seen would count as a loss.
-        for (program, sites, retprobe) in [
-            ("tls_set_fd", set_fds, false),
-            ("tls_end", ends, false),
-            ("tls_entry", entries, false),
-            ("tls_exit", exits, false),
-            ("tls_exit", returns, true),
-        ] {
-            let probes = if program == "tls_exit" { &mut exit_probes } else { &mut probes };
-            place.attach(&self.program(program)?, &sites, retprobe, probes)?;
+        for (program, sites, retprobe) in programs {
+            let probes = if program.ends_with("_exit") { &mut exit_probes } else { &mut probes };
+            place.attach(&self.program(program)?, sites, *retprobe, probes)?;
         }
+        let number = self.libraries.len();
         self.probes.append(&mut probes);
         self.exit_probes.append(&mut exit_probes);
-        self.functions.extend(functions.iter().map(|function| (number, function.name.clone())));
+        self.functions.extend(functions.map(|name| (number, name)));
         self.libraries.push(Arc::new(library));
         Ok(number)
     }
 
     fn set_layout(&self, number: u32, layout: Layout) -> Result<(), Error> {
         let known = |offset: Option<u32>| offset.and_then(|o| i32::try_from(o).ok()).unwrap_or(-1);
-        let raw = RawLayout {
-            ssl_rbio: known(layout.ssl_rbio),
-            ssl_wbio: known(layout.ssl_wbio),
-            bio_num: known(layout.bio_num),
-            reserved: 0,
+        let raw = match layout.descriptor {
+            Some(_) => RawLayout {
+                ssl_rbio: known(layout.descriptor),
+                ssl_wbio: known(layout.descriptor),
+                bio_num: NO_BIO,
+                reserved: 0,
+            },
+            None => RawLayout {
+                ssl_rbio: known(layout.ssl_rbio),
+                ssl_wbio: known(layout.ssl_wbio),
+                bio_num: known(layout.bio_num),
+                reserved: 0,
+            },
         };
         self.map("layouts")?
             .update(&number.to_ne_bytes(), &raw.to_bytes(), MapFlags::ANY)
@@ -150,7 +199,15 @@ impl Capture {
 fn cookie(library: usize, function: usize, plan: &Function) -> u64 {
     let result = match plan.result {
         ResultStyle::ReturnValue => 0,
+        ResultStyle::Resumable => 1,
+        ResultStyle::UnlessPeek => 2,
+        ResultStyle::Packet => 3,
         ResultStyle::Argument(number) => u64::from(number),
+        ResultStyle::CountedBefore => 6,
     };
-    library as u64 | (function as u64) << 16 | (plan.operation as u64) << 32 | result << 40
+    library as u64
+        | (function as u64) << 16
+        | (plan.operation as u64) << 32
+        | result << 40
+        | u64::from(plan.object) << 48
 }

@@ -15,6 +15,8 @@ struct Known {
     ssl: u64,
     /// In each direction, where what comes next starts.
     next: [u64; 2],
+    /// The data of an interrupted call: what will have been sent of it, the next call tells.
+    held: Vec<u8>,
 }
 
 impl Known {
@@ -72,6 +74,8 @@ impl Decoder {
         let Some((header, payload)) = record::parse(sample) else { return };
         match header.kind {
             record::DATA => self.data(&header, payload, handle),
+            record::HELD => self.hold(&header, payload),
+            record::RELEASED => self.release(&header, handle),
             record::UNREADABLE => self.hole(&header, HoleCause::Unreadable, handle),
             record::SENDFILE => self.hole(&header, HoleCause::Sendfile, handle),
             record::OPEN => {
@@ -114,6 +118,27 @@ impl Decoder {
         }));
     }
 
+    fn hold(&mut self, header: &Header, payload: &[u8]) {
+        let Some(bytes) = payload.get(..header.len as usize) else { return };
+        if let Some(known) = self.known.get_mut(&header.conn) {
+            known.held.clear();
+            known.held.extend_from_slice(bytes);
+        }
+    }
+
+    fn release(&mut self, header: &Header, handle: &mut impl FnMut(Event<'_>)) {
+        let known = self.known.get_mut(&header.conn);
+        let held = known.map(|known| std::mem::take(&mut known.held)).unwrap_or_default();
+        if held.len() >= header.len as usize {
+            self.data(header, &held, handle);
+        } else {
+            // Its record found the ring full, or the program's memory could not be read.
+            self.unknown_events += 1;
+            self.unknown_bytes += u64::from(header.len);
+            self.hole(header, HoleCause::Lost, handle);
+        }
+    }
+
     fn hole(&mut self, header: &Header, cause: HoleCause, handle: &mut impl FnMut(Event<'_>)) {
         let Some(known) = self.known.get_mut(&header.conn) else { return };
         known.next[usize::from(header.direction & 1)] = header.offset + u64::from(header.len);
@@ -136,10 +161,14 @@ impl Decoder {
         handle: &mut impl FnMut(Event<'_>),
     ) {
         let Some(library) = libraries.get(announcement.library as usize) else { return };
+        // Two threads that used a connection first at the same time both say so.
+        if self.known.contains_key(&header.conn) {
+            return;
+        }
         self.last += 1;
         let id = ConnId(self.last);
         let Announcement { ssl, tgid, uid, comm, addresses, .. } = announcement;
-        self.known.insert(header.conn, Known { id, tgid, ssl, next: [0; 2] });
+        self.known.insert(header.conn, Known { id, tgid, ssl, next: [0; 2], held: Vec::new() });
         self.by_process.entry(tgid).or_default().push(header.conn);
         let exe = fs::read_link(format!("/proc/{tgid}/exe"))
             .ok()

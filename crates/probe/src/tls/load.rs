@@ -40,15 +40,36 @@ fn object(btf: bool, features: Features) -> &'static [u8] {
     }
 }
 
+/// Whose plaintext a capture is for: each has programs of its own for uprobes, and shares the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// OpenSSL and its forks.
+    OpenSsl,
+    /// Go.
+    Go,
+}
+
 /// Programs that are attached by uprobes; the others are raw tracepoints.
-const UPROBES: [&str; 4] = ["tls_entry", "tls_exit", "tls_end", "tls_set_fd"];
+const UPROBES: [(Kind, &[&str]); 2] = [
+    (Kind::OpenSsl, &["tls_entry", "tls_exit", "tls_end", "tls_set_fd"]),
+    (Kind::Go, &["go_write", "go_flush", "go_copy", "go_read_entry", "go_read_exit", "go_end"]),
+];
 
 /// More rings than this do not help: each is drained by the one reader.
 pub(crate) const MAX_RINGS: usize = 16;
 
 impl Capture {
-    /// Loads the programs and attaches those that need no library.
+    /// Loads the programs for OpenSSL-family libraries and attaches those that need no library.
     pub fn load(options: Options) -> Result<Self, Error> {
+        Self::load_kind(options, Kind::OpenSsl)
+    }
+
+    /// The same for programs built by Go.
+    pub fn load_go(options: Options) -> Result<Self, Error> {
+        Self::load_kind(options, Kind::Go)
+    }
+
+    fn load_kind(options: Options, kind: Kind) -> Result<Self, Error> {
         let cpus = libbpf_rs::num_possible_cpus().map_err(|source| Error::Load { source })?;
         let ring_count = cpus.clamp(1, MAX_RINGS);
         let ring_size = (options.ring_bytes.max(page_size()) * cpus.div_ceil(ring_count))
@@ -71,8 +92,10 @@ impl Capture {
             reserved: [0; 3],
         };
         let bytes = object(use_btf, features);
-        let mut open = object::open("tls", bytes, &configuration, &UPROBES, features.multi)?;
-        set_ring_count(&mut open, configuration.ring_count)?;
+        let uprobes: Vec<&str> = UPROBES.iter().flat_map(|(_, names)| *names).copied().collect();
+        let mut open = object::open("tls", bytes, &configuration, &uprobes, features.multi)?;
+        keep_programs_of(&mut open, kind);
+        resize(&mut open, kind, configuration.ring_count)?;
         let object = open.load().map_err(memory::explain)?;
 
         let rings = if features.ring_buffer {
@@ -120,12 +143,12 @@ impl Capture {
         if let Some(cgroup) = options.cgroup {
             object::set_cgroup(&capture.object, &cgroup)?;
         }
-        capture.attach_tracepoints(use_btf);
+        capture.attach_tracepoints(kind, use_btf);
         Ok(capture)
     }
 
     /// Attaches what makes a capture better but is not needed for one.
-    fn attach_tracepoints(&mut self, use_btf: bool) {
+    fn attach_tracepoints(&mut self, kind: Kind, use_btf: bool) {
         if !use_btf {
             self.notes.push(
                 "without kernel type information (BTF), socket addresses are unknown, \
@@ -154,9 +177,10 @@ impl Capture {
                 notes.push(format!("{consequence}: {error}"));
             }
         }
-        // Linux 6.3 brought the pair; before, only receiving can be seen.
-        if (attach("tls_sock_send", "sock_send_length").is_some()
-            || attach("tls_sock_recv", "sock_recv_length").is_some())
+        // Linux 6.3 brought the pair; before, only receiving can be seen. Go needs neither.
+        if kind == Kind::OpenSsl
+            && (attach("tls_sock_send", "sock_send_length").is_some()
+                || attach("tls_sock_recv", "sock_recv_length").is_some())
             && let Some(error) = attach("tls_tcp_recv", "tcp_rcv_space_adjust")
         {
             notes.push(format!(
@@ -168,11 +192,25 @@ impl Capture {
     }
 }
 
-fn set_ring_count(open: &mut OpenObject, count: u32) -> Result<(), Error> {
-    for mut map in open.maps_mut() {
-        if map.name() == "rings" {
-            map.set_max_entries(count).map_err(|source| Error::Map { map: "rings", source })?;
+/// Loads the uprobe programs of one kind only.
+fn keep_programs_of(open: &mut OpenObject, kind: Kind) {
+    for mut program in open.progs_mut() {
+        let name = program.name().to_string_lossy().into_owned();
+        let of = UPROBES.iter().find(|(_, names)| names.contains(&name.as_str()));
+        if let Some((of, _)) = of {
+            program.set_autoload(*of == kind);
         }
+    }
+}
+
+fn resize(open: &mut OpenObject, kind: Kind, rings: u32) -> Result<(), Error> {
+    for mut map in open.maps_mut() {
+        let (name, entries) = match map.name().to_str() {
+            Some("rings") => ("rings", rings),
+            Some("go_calls") if kind != Kind::Go => ("go_calls", 1),
+            _ => continue,
+        };
+        map.set_max_entries(entries).map_err(|source| Error::Map { map: name, source })?;
     }
     Ok(())
 }

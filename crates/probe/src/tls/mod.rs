@@ -7,7 +7,7 @@
 mod attach;
 mod decode;
 pub(crate) mod load;
-mod shared;
+pub(crate) mod shared;
 mod tally;
 
 use crate::attach::{Probe, close_all};
@@ -57,6 +57,8 @@ pub struct Layout {
     pub ssl_wbio: Option<u32>,
     /// From a BIO to its descriptor.
     pub bio_num: Option<u32>,
+    /// From the TLS object to its descriptor, if it has one itself; the others do not matter then.
+    pub descriptor: Option<u32>,
 }
 
 /// [`Capture::drain`] returns after so many turns.

@@ -14,14 +14,14 @@ const HITS: usize = COUNTERS + STAT_SLOTS * counter::COUNT * 8;
 const SIZE: usize = HITS + MAX_FUNCTIONS * 8;
 
 /// The only thing in `.bss`.
-pub(super) enum Shared {
+pub(crate) enum Shared {
     Mapped(Mapping),
     /// Where such a map cannot be mapped (before Linux 5.5).
     Unmapped(MapHandle),
 }
 
 impl Shared {
-    pub(super) fn new(object: &Object, mapped: bool) -> Result<Self, Error> {
+    pub(crate) fn new(object: &Object, mapped: bool) -> Result<Self, Error> {
         let map = object
             .maps()
             .find(|map| map.name().to_string_lossy().ends_with(".bss"))
@@ -39,7 +39,7 @@ impl Shared {
     }
 
     /// The counters as they are now.
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let words = match self {
             Self::Mapped(mapping) => (0..SIZE)
                 .step_by(8)
@@ -68,7 +68,7 @@ impl Sleeper for Shared {
 }
 
 /// A reading of the counters.
-pub(super) struct Counts {
+pub(crate) struct Counts {
     words: Vec<u64>,
 }
 
@@ -78,12 +78,12 @@ impl Counts {
     }
 
     /// A field of `struct counters`, of all CPUs.
-    pub(super) fn sum(&self, field: usize) -> u64 {
+    pub(crate) fn sum(&self, field: usize) -> u64 {
         (0..STAT_SLOTS).map(|slot| self.word(COUNTERS + (slot * counter::COUNT + field) * 8)).sum()
     }
 
     /// How often a function was hit.
-    pub(super) fn hits(&self, function: usize) -> u64 {
+    pub(crate) fn hits(&self, function: usize) -> u64 {
         if function < MAX_FUNCTIONS { self.word(HITS + function * 8) } else { 0 }
     }
 }

@@ -56,6 +56,11 @@ struct shared shared = {};
 #define NOT_DATA (64 << 10)
 /* So many bytes at a time are worth the work. */
 #define PROGRESS (256 << 10)
+#define PR_MSG_PEEK 2 /* prio.h */
+#define GNUTLS_E_AGAIN (-28)
+#define GNUTLS_E_INTERRUPTED (-52)
+/* A program has fewer descriptors; a pointer is larger. */
+#define MOST_DESCRIPTORS (1 << 20)
 /* Entry and exit sites of a function differ in rsp by at most its frame. */
 #define FRAME_SLACK 4096
 
@@ -68,7 +73,8 @@ struct frame {
 	__u64 size; /* bytes that the program offers or takes */
 	__u32 function;
 	__u16 library;
-	__u16 operation;
+	__u8 operation;
+	__u8 nested; /* another call was seen inside */
 };
 
 /* The rest of a large call's payload on its way out. */
@@ -97,6 +103,13 @@ struct connection_key {
 	__u32 reserved;
 };
 
+/* What has not been handed over of a running Write of a Go tls.Conn. */
+struct go_rest {
+	__u64 from;
+	__u64 left;
+	__u64 allowed; /* how much of it may have been encrypted by now */
+};
+
 struct connection {
 	__u64 id;
 	__u64 offset[2];
@@ -108,6 +121,9 @@ struct connection {
 	/* Of a large write that is not finished, over all its calls: */
 	__u64 ciphertext; /* bytes that went to the socket */
 	__u64 copied;	  /* bytes that were handed over already */
+	__u64 held;	  /* an interrupted call's data was handed over in a RECORD_HELD */
+	__u64 inner;	  /* of a Go tls.Conn: its net.Conn */
+	struct go_rest rest;
 };
 
 /* One entry a thread that ever made a call; evicted by use, so dead threads cost nothing. */
@@ -162,6 +178,17 @@ static __always_inline __u32 cookie_operation(__u64 cookie)
 static __always_inline __u32 cookie_result(__u64 cookie)
 {
 	return (cookie >> 40) & 0xff;
+}
+
+/* The TLS object that a function is about, or 0. */
+static __always_inline __u64 object_of(__u64 cookie, __u64 argument)
+{
+	__u64 offset = (cookie >> 48) & 0xff, object = 0;
+
+	if (!offset)
+		return argument;
+	bpf_probe_read_user(&object, sizeof(object), (const void *)(argument + offset));
+	return object;
 }
 
 #ifdef WITHOUT_RINGBUF
@@ -222,13 +249,15 @@ static __always_inline __s32 fd_of_bio(__u64 ssl, __u32 library, __u32 direction
 	__u64 bio = 0;
 	__s32 fd = -1, bio_offset;
 
-	if (!layout || layout->bio_num < 0)
+	if (!layout || (layout->bio_num < 0 && layout->bio_num != NO_BIO))
 		return -1;
 	bio_offset = direction == DIRECTION_RECV ? layout->ssl_rbio : layout->ssl_wbio;
 	if (bio_offset < 0)
 		return -1;
 	if (bpf_probe_read_user(&bio, sizeof(bio), (void *)(ssl + bio_offset)) || !bio)
 		return -1;
+	if (layout->bio_num == NO_BIO)
+		return bio < MOST_DESCRIPTORS ? bio : -1;
 	if (bpf_probe_read_user(&fd, sizeof(fd), (void *)(bio + layout->bio_num)))
 		return -1;
 	/*
@@ -392,6 +421,31 @@ static __always_inline bool emit_full_chunk(void *output, const struct record *h
 	EMIT_CLASS(CHUNK);
 }
 
+/*
+ * Data that is lost, and counts as lost, only if some of it is sent: then user space finds that it
+ * does not have it.
+ */
+static __always_inline void emit_held(void *output, const struct record *head, __u64 from)
+{
+	struct {
+		struct record head;
+		__u8 payload[CHUNK];
+	} *record = output_reserve(output, sizeof(*record));
+	__u64 len = head->len;
+
+	if (!record)
+		return;
+	record->head = *head;
+	barrier_var(len);
+	if (len > CHUNK)
+		len = CHUNK;
+	if (bpf_probe_read_user(record->payload, len, (const void *)from)) {
+		len = 0;
+		record->head.len = 0;
+	}
+	output_submit(output, record, sizeof(*record), sizeof(struct record) + len);
+}
+
 static __always_inline bool emit_chunk(void *output, const struct record *head, __u64 from)
 {
 #ifdef WITHOUT_RINGBUF
@@ -536,7 +590,7 @@ int tls_entry(struct pt_regs *ctx)
 	__u64 cookie = cookie_of(ctx);
 	__u32 function = cookie_function(cookie), operation = cookie_operation(cookie);
 	__u32 result = cookie_result(cookie);
-	__u64 ssl = PT_REGS_PARM1(ctx), sp = PT_REGS_SP(ctx);
+	__u64 ssl = object_of(cookie, PT_REGS_PARM1(ctx)), sp = PT_REGS_SP(ctx);
 	__u64 argument_3 = PT_REGS_PARM3(ctx), argument_4 = PT_REGS_PARM4(ctx);
 	__u64 argument_5 = PT_REGS_PARM5(ctx);
 	struct thread *thread;
@@ -553,6 +607,10 @@ int tls_entry(struct pt_regs *ctx)
 	if (operation == OPERATION_PEEK) {
 		COUNT(peeks, 1);
 		return 0;
+	}
+	if (result == RESULT_UNLESS_PEEK && (argument_4 & PR_MSG_PEEK)) {
+		COUNT(peeks, 1);
+		operation = OPERATION_PEEK;
 	}
 
 	thread = bpf_map_lookup_elem(&threads, &pid_tgid);
@@ -579,8 +637,12 @@ int tls_entry(struct pt_regs *ctx)
 			if (frame->ssl == ssl && frame->operation == operation &&
 			    frame->function != function)
 				return 0;
-			/* A call on the same object in the same direction cannot be running. */
-			if (frame->ssl != ssl && frame->sp > sp)
+			/*
+			 * A call on the same object cannot be running, but for one that sends what
+			 * it reads from a file.
+			 */
+			if (frame->sp > sp &&
+			    (frame->ssl != ssl || frame->operation == OPERATION_SENDFILE))
 				break;
 		}
 		depth--;
@@ -592,7 +654,10 @@ int tls_entry(struct pt_regs *ctx)
 	frame->ssl = ssl;
 	frame->buffer = PT_REGS_PARM2(ctx);
 	/* An `int` leaves the upper half of its register undefined. */
-	frame->size = result == RESULT_RETURN_VALUE ? (__u32)argument_3 : argument_3;
+	frame->size = result == RESULT_COUNTED_BEFORE ? 0
+		      : result == RESULT_RETURN_VALUE || result == RESULT_UNLESS_PEEK
+			  ? (__u32)argument_3
+			  : argument_3;
 	frame->result = result == RESULT_IN_ARGUMENT_4	 ? argument_4
 			: result == RESULT_IN_ARGUMENT_5 ? argument_5
 							 : 0;
@@ -601,14 +666,21 @@ int tls_entry(struct pt_regs *ctx)
 	frame->function = function;
 	frame->library = cookie_library(cookie);
 	frame->operation = operation;
+	frame->nested = 0;
+	if (depth)
+		thread->frames[(depth - 1) & (MAX_FRAMES - 1)].nested = 1;
 	thread->depth = depth + 1;
 	return 0;
 }
 
 /* How many bytes the call moved, or 0 if it moved none. */
-static __always_inline __u64 moved(struct pt_regs *ctx, __u32 operation, __u64 result_address)
+static __always_inline __u64 moved(struct pt_regs *ctx, __u32 operation, __u32 result,
+				   __u64 result_address)
 {
 	__u64 n = 0;
+
+	if (operation == OPERATION_PEEK || result == RESULT_COUNTED_BEFORE)
+		return 0;
 
 	if (operation == OPERATION_SENDFILE) {
 		__s64 sent = PT_REGS_RC(ctx);
@@ -623,6 +695,33 @@ static __always_inline __u64 moved(struct pt_regs *ctx, __u32 operation, __u64 r
 	return n;
 }
 
+/* Whether a call that moved nothing has taken data nevertheless, for the next one to send. */
+static __always_inline bool holds(struct pt_regs *ctx, const struct frame *frame, __u32 result)
+{
+	__s32 error = PT_REGS_RC(ctx);
+
+	return result == RESULT_RESUMABLE && frame->size &&
+	       (error == GNUTLS_E_AGAIN || error == GNUTLS_E_INTERRUPTED);
+}
+
+/*
+ * The data of a gnutls_packet_t, whose address is at `at`: bytes to skip, and where the rest
+ * begins. target::gnutls has checked that in the library.
+ */
+static __always_inline __u64 packet_data(__u64 at)
+{
+	struct {
+		__u64 skip, data;
+	} packet = {};
+	__u64 address = 0;
+
+	bpf_probe_read_user(&address, sizeof(address), (const void *)at);
+	if (!address ||
+	    bpf_probe_read_user(&packet, sizeof(packet), (const void *)(address + 0x10)))
+		return 0;
+	return packet.data + packet.skip;
+}
+
 SEC("uprobe")
 int tls_exit(struct pt_regs *ctx)
 {
@@ -633,7 +732,8 @@ int tls_exit(struct pt_regs *ctx)
 	struct thread *thread = bpf_map_lookup_elem(&threads, &pid_tgid);
 	struct connection *connection;
 	struct frame *frame = 0;
-	__u32 direction;
+	__u32 direction, result = cookie_result(cookie);
+	bool held = false;
 
 	KEEP_TASK_STACK(ctx);
 	depth = thread ? thread->depth : 0;
@@ -655,15 +755,16 @@ int tls_exit(struct pt_regs *ctx)
 	}
 	direction = cookie_operation(cookie) == OPERATION_READ ? DIRECTION_RECV : DIRECTION_SEND;
 	if (!frame) {
-		if (!wanted(pid_tgid) || (__s32)PT_REGS_RC(ctx) <= 0)
+		if (!wanted(pid_tgid) || (__s32)PT_REGS_RC(ctx) <= 0 ||
+		    result == RESULT_COUNTED_BEFORE)
 			return 0;
 		/*
 		 * A call that began before we attached, or that the tables had no room for. How
 		 * much it moved can only be told from its return value.
 		 */
 		n = 0;
-		if (cookie_result(cookie) == RESULT_RETURN_VALUE)
-			n = moved(ctx, cookie_operation(cookie), 0);
+		if (result != RESULT_IN_ARGUMENT_4 && result != RESULT_IN_ARGUMENT_5)
+			n = moved(ctx, cookie_operation(cookie), result, 0);
 		COUNT(calls[direction & 1], 1);
 		COUNT(bytes[direction & 1], n);
 		COUNT(unmatched_events, 1);
@@ -672,11 +773,17 @@ int tls_exit(struct pt_regs *ctx)
 	}
 	thread->depth = depth - 1;
 
-	n = moved(ctx, frame->operation, frame->result);
-	if (!n)
-		return 0;
+	n = moved(ctx, frame->operation, result, frame->result);
+	if (!n) {
+		if (!holds(ctx, frame, result))
+			return 0;
+		held = true;
+		n = frame->size > CHUNK ? CHUNK : frame->size;
+	}
 	connection = get_connection(frame->ssl, pid_tgid);
 	if (!connection) {
+		if (held)
+			return 0;
 		COUNT(calls[direction & 1], 1);
 		COUNT(bytes[direction & 1], n);
 		COUNT(untracked_events, 1);
@@ -701,7 +808,19 @@ int tls_exit(struct pt_regs *ctx)
 	    .flags = RECORD_END_OF_CALL,
 	};
 
+	if (held) {
+		if (connection->held)
+			return 0; /* what it goes on with is handed over already */
+		connection->held = 1;
+		head.kind = RECORD_HELD;
+		head.len = n;
+		emit_held(output, &head, frame->buffer);
+		return 0;
+	}
 	if (frame->operation == OPERATION_SENDFILE) {
+		/* What it read and sent by a function of the library was seen there. */
+		if (frame->nested)
+			return 0;
 		connection->offset[direction & 1] += n;
 		COUNT(sendfile_calls, 1);
 		COUNT(sendfile_bytes, n);
@@ -712,8 +831,20 @@ int tls_exit(struct pt_regs *ctx)
 		return 0;
 	}
 	COUNT(calls[direction & 1], 1);
+	if (result == RESULT_RESUMABLE && connection->held) {
+		connection->held = 0;
+		connection->offset[direction & 1] += n;
+		COUNT(bytes[direction & 1], n);
+		head.kind = RECORD_RELEASED;
+		head.len = n;
+		if (!emit_bare(output, &head)) {
+			COUNT(ring_full_events, 1);
+			COUNT(ring_full_bytes, n);
+		}
+		return 0;
+	}
 
-	__u64 from = frame->buffer;
+	__u64 from = result == RESULT_PACKET ? packet_data(frame->buffer) : frame->buffer;
 
 	if (direction == DIRECTION_SEND && connection->ciphertext) {
 		/* The end of a large write. */
@@ -732,13 +863,19 @@ int tls_exit(struct pt_regs *ctx)
 	return 0;
 }
 
-/* SSL_free, SSL_clear: whatever the object does next is another connection. */
+/*
+ * SSL_free, SSL_clear: whatever the object does next is another connection. And
+ * gnutls_record_discard_queued: what an interrupted call has taken is not sent.
+ */
 SEC("uprobe")
 int tls_end(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct connection_key key = {.ssl = PT_REGS_PARM1(ctx), .tgid = pid_tgid >> 32};
 	__u64 cookie = cookie_of(ctx);
+	struct connection_key key = {
+	    .ssl = object_of(cookie, PT_REGS_PARM1(ctx)),
+	    .tgid = pid_tgid >> 32,
+	};
 	struct connection *connection;
 	void *output;
 
@@ -749,6 +886,10 @@ int tls_end(struct pt_regs *ctx)
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection)
 		return 0;
+	if (cookie_operation(cookie) == OPERATION_DISCARD) {
+		connection->held = 0;
+		return 0;
+	}
 	output = this_output(ctx);
 	if (connection->announced && (!output || !emit_close(output, connection, pid_tgid)))
 		COUNT(lifecycle_lost, 1);
@@ -775,6 +916,8 @@ int tls_set_fd(struct pt_regs *ctx)
 	}
 	return 0;
 }
+
+#include "gotls/gotls.h"
 
 #ifndef WITHOUT_BTF
 /* The call that the current thread is in, if any. */

@@ -3,14 +3,16 @@
 //! This is the hot path of a busy capture, so the lines are put together by hand: no allocation but
 //! the growth of the caller's buffer, unless captured names are not UTF-8.
 
+mod command;
 mod http;
 mod line;
+mod query;
 mod string;
 
 use crate::Encoder;
 use crate::kind::{close_code, kind, payload_len, unparsed_reason};
 use crate::time::Clock;
-use event::{Content, Data, Record, ServerSentEvent, WebSocketMessage};
+use event::{Command, Content, Data, Query, Record, ServerSentEvent, WebSocketMessage};
 use line::{Line, names};
 
 /// What the user can choose about JSON lines.
@@ -62,6 +64,26 @@ impl Encoder for JsonEncoder {
                 line.text(",\"cause\":\"", hole.cause.as_str());
             }
         }
+        line.raw("}\n");
+    }
+
+    fn command(&mut self, command: &Command, out: &mut Vec<u8>) {
+        let shown = command.line.len().min(self.options.tsize.unwrap_or(usize::MAX));
+        out.reserve(LINE_RESERVE.saturating_add(shown));
+        let mut line = Line { out, terminal: self.options.escape, limit: self.options.tsize };
+        line.raw("{\"ts\":\"");
+        self.clock.write(command.ts, line.out);
+        command::command(&mut line, command);
+        line.raw("}\n");
+    }
+
+    fn query(&mut self, query: &Query, out: &mut Vec<u8>) {
+        let len = query.text.as_ref().map_or(0, Vec::len);
+        out.reserve(LINE_RESERVE.saturating_add(len.min(self.options.tsize.unwrap_or(usize::MAX))));
+        let mut line = Line { out, terminal: self.options.escape, limit: self.options.tsize };
+        line.raw("{\"ts\":\"");
+        self.clock.write(query.ts, line.out);
+        query::query(&mut line, query);
         line.raw("}\n");
     }
 }

@@ -17,7 +17,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 /// A batch of blocks is written when it is this large.
-const WRITE_AT: usize = 256 * 1024;
+const WRITE_AT: usize = 4 << 20;
 /// An enhanced packet block without packet, comment and padding: header, fields, flags, ends.
 const PACKET_OVERHEAD: u64 = 52;
 /// Option `epb_flags`.
@@ -140,7 +140,7 @@ impl Pcapng {
         names: Option<Names>,
         now: Timestamp,
     ) -> Self {
-        let mut buffer = Vec::with_capacity(2 * WRITE_AT);
+        let mut buffer = Vec::new();
         section_header(&section, &mut buffer);
         let len = buffer.len() as u64;
         Self {

@@ -20,7 +20,7 @@ mod kind {
     pub(super) const HTTP2_RESPONSE: u32 = 4;
 }
 
-pub(super) fn event(record: &Record<'_>, sequence: u64, limit: Option<usize>) -> Event {
+pub(super) fn event(record: &Record<'_>, limit: Option<usize>) -> Event {
     let conn = record.conn;
     let sent = record.dir == event::Direction::Send;
     let (from, to) = if sent { (conn.local, conn.remote) } else { (conn.remote, conn.local) };
@@ -40,7 +40,8 @@ pub(super) fn event(record: &Record<'_>, sequence: u64, limit: Option<usize>) ->
         length: u32::try_from(whole_len).unwrap_or(u32::MAX),
         cut: payload.len() < whole_len,
         payload,
-        sequence,
+        // Counted by the encoder.
+        sequence: 0,
         direction: if sent { Direction::Send } else { Direction::Recv }.into(),
         tid: record.tid,
         uid: conn.uid,

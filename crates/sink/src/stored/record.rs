@@ -31,6 +31,9 @@ pub(super) fn with(
     words: &mut Words,
     show: impl FnOnce(&Record<'_>),
 ) -> Result<(), &'static str> {
+    if matches!(event.content, Some(Kind::Command(_) | Kind::Query(_))) {
+        return Err("it is a command or a statement, which are not converted");
+    }
     let dir = match event.direction() {
         Way::Send => Direction::Send,
         Way::Recv => Direction::Recv,
@@ -66,6 +69,7 @@ pub(super) fn with(
             note: message.note.as_deref().map(|note| words.keep(note)),
         }),
         Kind::Sse(sse) => Content::ServerSentEvent(server_sent(sse, event)),
+        Kind::Command(_) | Kind::Query(_) => return Err("it has no direction"),
         Kind::Hole(hole) => Content::Hole(Hole {
             conn: conn.id,
             ts,

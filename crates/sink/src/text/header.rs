@@ -127,12 +127,12 @@ fn named(key: &str, value: &str, out: &mut Vec<u8>) {
 }
 
 /// Captured names could hold line feeds, and so forge a record: they are escaped wherever they go.
-fn field(value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn field(value: &[u8], out: &mut Vec<u8>) {
     escape(value, Keep::Nothing, out);
 }
 
 /// `870 ns`, `12.3 µs`, `12.3 ms`, `12.3 s`.
-fn duration(duration: Duration, out: &mut Vec<u8>) {
+pub(super) fn duration(duration: Duration, out: &mut Vec<u8>) {
     let nanos = duration.as_nanos() as f64;
     let _ = match duration.as_nanos() {
         0..1_000 => write!(out, "{nanos} ns"),

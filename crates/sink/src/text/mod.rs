@@ -1,20 +1,23 @@
 //! Records for people: a header line, the content, a blank line.
 
+mod command;
 mod escape;
 mod header;
 mod payload;
+mod query;
 
 use crate::Encoder;
 use crate::kind::close_code;
 use crate::time::Clock;
 use escape::{Keep, escape};
-use event::{Content, Direction, Field, HttpMessage, HttpVersion, Record, Start};
+use event::{Command, Content, Direction, Field, HttpMessage, HttpVersion, Query, Record, Start};
 use std::io::Write as _;
 
 /// What the user, and where the text goes, decide about it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TextOptions {
-    /// Colour the header lines: green what was received, magenta what was sent.
+    /// Colour the header lines: green what was received, magenta what was sent, cyan what was
+    /// typed or executed.
     pub color: bool,
     /// The text goes to a terminal: make visible what it would act on or hide.
     pub escape: bool,
@@ -38,6 +41,7 @@ impl TextEncoder {
     }
 }
 
+const CYAN: &[u8] = b"\x1b[36m";
 const GREEN: &[u8] = b"\x1b[32m";
 const MAGENTA: &[u8] = b"\x1b[35m";
 const PLAIN: &[u8] = b"\x1b[0m";
@@ -58,6 +62,36 @@ impl Encoder for TextEncoder {
         }
         out.push(b'\n');
         content(&record.content, self.options, out);
+        out.push(b'\n');
+    }
+
+    fn command(&mut self, command: &Command, out: &mut Vec<u8>) {
+        if self.options.color {
+            out.extend_from_slice(CYAN);
+        }
+        self.clock.write(command.ts, out);
+        out.push(b' ');
+        command::write(command, out);
+        if self.options.color {
+            out.extend_from_slice(PLAIN);
+        }
+        out.push(b'\n');
+        payload::write(&command.line, self.options, out);
+        out.push(b'\n');
+    }
+
+    fn query(&mut self, query: &Query, out: &mut Vec<u8>) {
+        if self.options.color {
+            out.extend_from_slice(CYAN);
+        }
+        self.clock.write(query.ts, out);
+        out.push(b' ');
+        query::write(query, out);
+        if self.options.color {
+            out.extend_from_slice(PLAIN);
+        }
+        out.push(b'\n');
+        payload::write(query.text.as_deref().unwrap_or_default(), self.options, out);
         out.push(b'\n');
     }
 }

@@ -1,6 +1,6 @@
 //! What programs read, for records of every kind.
 
-use crate::{samples, schema};
+use crate::{commands, queries, samples, schema};
 use serde_json::Value;
 use sink::{Encoder as _, JsonEncoder, JsonOptions};
 use std::collections::BTreeSet;
@@ -91,8 +91,11 @@ fn the_documented_lines_are_what_is_written() {
         .filter_map(|block| block.split("```").next())
         .flat_map(str::lines)
         .collect();
-    for (name, record) in samples::documented() {
-        let line = line(&record, OPTIONS[0]);
+    let records = samples::documented();
+    let lines = records.iter().map(|(name, record)| (*name, line(record, OPTIONS[0])));
+    let command = commands::json(&commands::documented(), OPTIONS[0]);
+    let query = queries::json(&queries::documented(), OPTIONS[0]);
+    for (name, line) in lines.chain([("command", command), ("query", query)]) {
         assert!(documented.remove(line.trim_end()), "docs/events.md lacks for {name}:\n{line}");
     }
     assert!(documented.is_empty(), "nothing writes these lines of docs/events.md: {documented:?}");

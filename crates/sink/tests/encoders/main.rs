@@ -1,7 +1,9 @@
 //! Records of every kind, through both encoders.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod commands;
 mod json;
+mod queries;
 mod round_trip;
 mod samples;
 mod schema;

@@ -53,6 +53,8 @@ pub(crate) struct Elf<'a> {
 struct SectionTable {
     offset: u64,
     count: u64,
+    /// The index of the section that holds the names of all.
+    names: u32,
 }
 
 /// A section header, of which only these fields are of use here.
@@ -129,7 +131,11 @@ impl<'a> Elf<'a> {
             && (1..=MAX_SECTION_HEADERS).contains(&section_count)
             && u64::from(read16(58)?) == SECTION_HEADER
         {
-            elf.section_table = Some(SectionTable { offset: sections, count: section_count });
+            elf.section_table = Some(SectionTable {
+                offset: sections,
+                count: section_count,
+                names: read16(62)?.into(),
+            });
         }
         Ok(elf)
     }
@@ -172,6 +178,14 @@ impl<'a> Elf<'a> {
     pub(crate) fn file_offset(&self, vaddr: u64) -> Option<u64> {
         let segment = self.segment(vaddr)?;
         segment.offset.checked_add(vaddr - segment.vaddr)
+    }
+
+    /// The address at which the byte at this offset of the file is mapped to be executed.
+    pub(crate) fn code_vaddr(&self, file_offset: u64) -> Option<u64> {
+        self.segments.iter().filter(|segment| segment.executable).find_map(|segment| {
+            let into = file_offset.checked_sub(segment.offset)?;
+            (into < segment.file_size).then(|| segment.vaddr.checked_add(into))?
+        })
     }
 
     /// Everything in the file from `vaddr` to the end of its segment.
@@ -222,6 +236,17 @@ impl<'a> Elf<'a> {
             size: u64_at(bytes, at.checked_add(32)?)?,
             link: u32_at(bytes, at.checked_add(40)?)?,
         })
+    }
+
+    /// The strings in which section names lie.
+    pub(crate) fn section_names(&self) -> Option<&'a [u8]> {
+        let section = self.section_by_index(self.section_table?.names)?;
+        self.slice(section.offset, section.size)
+    }
+
+    /// The contents of each note segment.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.note_ranges.iter().filter_map(|&(offset, size)| self.slice(offset, size))
     }
 
     pub(crate) fn section_by_index(&self, index: u32) -> Option<Section> {

@@ -16,6 +16,7 @@ pub(crate) struct Symbol {
 
 const SYMBOL: u64 = 24;
 const SHT_SYMTAB: u32 = 2;
+const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
 const STT_GNU_IFUNC: u8 = 10;
 /// A hash chain longer than this is not a linker's work.
@@ -55,9 +56,34 @@ impl Entry {
         (defined && kind == STT_FUNC && kind != STT_GNU_IFUNC)
             .then_some(Symbol { vaddr: self.value, size: self.size })
     }
+
+    /// A variable that every thread shares.
+    fn object(&self) -> Option<Symbol> {
+        (self.section != 0 && self.value != 0 && self.info & 0xf == STT_OBJECT)
+            .then_some(Symbol { vaddr: self.value, size: self.size })
+    }
+}
+
+/// The variables among `names` that a symbol table defines, in one pass over it.
+fn objects<'n>(symbols: &[u8], strings: &[u8], names: &[&'n str]) -> Vec<(&'n str, Symbol)> {
+    (0..MOST_SYMBOLS)
+        .map_while(|index| Entry::read(symbols, index))
+        .filter_map(|entry| {
+            let symbol = entry.object()?;
+            let name = names.iter().find(|name| named(strings, entry.name, name.as_bytes()))?;
+            Some((*name, symbol))
+        })
+        .take(MOST_FOUND)
+        .collect()
 }
 
 impl Dynamic {
+    /// The variables among `names` that are defined here, in the order of the table.
+    pub(crate) fn objects<'n>(&self, elf: &Elf<'_>, names: &[&'n str]) -> Vec<(&'n str, Symbol)> {
+        Tables::of(self, elf)
+            .map_or_else(Vec::new, |tables| objects(tables.symbols, tables.strings, names))
+    }
+
     /// All definitions of `name`: several when it is versioned.
     pub(crate) fn lookup(&self, elf: &Elf<'_>, name: &str) -> Vec<Symbol> {
         let Some(tables) = Tables::of(self, elf) else { return Vec::new() };
@@ -193,6 +219,11 @@ impl<'a> StaticSymbols<'a> {
         let mut needle = name.as_bytes().to_vec();
         needle.push(0);
         memmem::find(self.strings, &needle).is_some()
+    }
+
+    /// As [`Dynamic::objects`].
+    pub(crate) fn objects<'n>(&self, names: &[&'n str]) -> Vec<(&'n str, Symbol)> {
+        objects(self.symbols, self.strings, names)
     }
 
     /// Definitions of each of `names`, in one pass over the table.

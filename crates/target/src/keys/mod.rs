@@ -1,7 +1,7 @@
 //! Where TLS secrets pass through registers.
 
 mod accessor;
-mod bounds;
+pub(crate) mod bounds;
 mod error;
 mod flow;
 mod known;

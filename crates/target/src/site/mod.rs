@@ -10,10 +10,12 @@ mod plan;
 mod planner;
 
 pub use options::{Options, Placement};
-pub use plan::{Exit, FunctionPlan, Op, PlacementKind, ResultStyle, Site};
+pub use plan::{Exit, FunctionPlan, Object, Op, PlacementKind, ResultStyle, Site};
 
+pub(crate) use entry::first_instruction;
+pub(crate) use exit::ret_sites;
 pub(crate) use inner::Wrapper;
-pub(crate) use place::first_site;
+pub(crate) use place::{Placer, first_site};
 pub(crate) use planner::Planner;
 
 #[cfg(test)]

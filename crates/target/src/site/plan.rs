@@ -13,7 +13,8 @@ pub enum Op {
     Write,
     /// Plaintext looked at but left in place: counted as a call, never as data.
     Peek,
-    /// `SSL_sendfile(ssl, fd, offset, size, flags)`: no plaintext buffer.
+    /// `SSL_sendfile(ssl, fd, offset, size, flags)`: no plaintext buffer. If the function calls
+    /// one that has a buffer, that one's data counts.
     Sendfile,
     /// The TLS object is about to be freed.
     Free,
@@ -25,6 +26,8 @@ pub enum Op {
     SetRfd,
     /// `SSL_set_wfd(ssl, fd)`.
     SetWfd,
+    /// What an interrupted call has taken is not sent.
+    Discard,
 }
 
 /// Where a call's byte count is when it returns.
@@ -42,8 +45,32 @@ pub enum ResultStyle {
         /// 4 is `%rcx`, 5 is `%r8`.
         arg: u8,
     },
+    /// As the 64-bit [`ReturnValue`](Self::ReturnValue). But a call that was interrupted
+    /// (`GNUTLS_E_AGAIN`, `GNUTLS_E_INTERRUPTED`) has taken its data: the next call on the object
+    /// that succeeds returns how much of that, whatever buffer it was given.
+    Resumable,
+    /// As the 32-bit [`ReturnValue`](Self::ReturnValue), unless the 4th argument has
+    /// `PR_MSG_PEEK`, 2: then nothing was moved.
+    UnlessPeek,
+    /// As the 64-bit [`ReturnValue`](Self::ReturnValue); the 2nd argument points at a
+    /// `gnutls_packet_t`, which holds the data.
+    Packet,
+    /// Nothing: its data was counted when it was handed over, and calls inside it count nothing
+    /// either.
+    CountedBefore,
     /// Only the call itself is of interest.
     None,
+}
+
+/// Where the object that a call is about can be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    /// It is the first argument.
+    #[default]
+    Argument,
+    /// The first argument points to a struct with a pointer to it at this offset.
+    Behind(u8),
 }
 
 /// An instruction to put a uprobe on.

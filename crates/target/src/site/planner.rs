@@ -2,10 +2,10 @@
 //! exported one whose calls are not seen there.
 
 use super::entry::first_instruction;
-use super::inner::{Inner, goes_through, mentions, shared_inner};
+use super::inner::{Inner, Wrapper, goes_through, mentions, shared_inner};
 use super::place::Placer;
 use super::{Exit, FunctionPlan, Op, Options, Placement, PlacementKind, ResultStyle};
-use crate::api::{self, BUILT_ON, FUNCTIONS, LAYERED_ON, WRAPPERS};
+use crate::api::{self, Table};
 use crate::code;
 use crate::elf::{Machine, Symbol};
 use crate::image::Image;
@@ -13,6 +13,7 @@ use crate::image::Image;
 /// Plans all functions of one file.
 pub(crate) struct Planner<'i, 'a> {
     image: &'i Image<'a>,
+    interface: &'static Table,
     options: Options,
     plain: bool,
     /// Which exported function sees the calls of which other, because that one calls it.
@@ -22,10 +23,10 @@ pub(crate) struct Planner<'i, 'a> {
 }
 
 impl<'i, 'a> Planner<'i, 'a> {
-    pub(crate) fn new(image: &'i Image<'a>, options: Options) -> Self {
+    pub(crate) fn new(image: &'i Image<'a>, interface: &'static Table, options: Options) -> Self {
         let plain = options.placement == Placement::Entry || image.elf.machine != Machine::X86_64;
-        let bases = if plain { Vec::new() } else { bases(image) };
-        Self { image, options, plain, bases, plans: Vec::new(), notes: Vec::new() }
+        let bases = if plain { Vec::new() } else { bases(image, interface) };
+        Self { image, interface, options, plain, bases, plans: Vec::new(), notes: Vec::new() }
     }
 
     /// The plans, and what could not be planned.
@@ -33,11 +34,11 @@ impl<'i, 'a> Planner<'i, 'a> {
         let plain =
             self.options.placement == Placement::Entry || self.image.elf.machine != Machine::X86_64;
         if !plain {
-            for (op, _) in WRAPPERS {
-                self.plan_shared(op);
+            for (op, wrappers) in self.interface.wrappers {
+                self.plan_shared(*op, wrappers);
             }
         }
-        for function in &FUNCTIONS {
+        for function in self.interface.functions {
             if !self.plain && self.is_seen_elsewhere(function) {
                 continue;
             }
@@ -53,8 +54,7 @@ impl<'i, 'a> Planner<'i, 'a> {
     }
 
     /// The internal function behind all wrappers of `op`, if there is one.
-    fn plan_shared(&mut self, op: Op) {
-        let Some((_, wrappers)) = WRAPPERS.iter().find(|(of, _)| *of == op) else { return };
+    fn plan_shared(&mut self, op: Op, wrappers: &[Wrapper]) {
         if wrappers.iter().all(|w| self.image.definitions(w.name).is_empty()) {
             return;
         }
@@ -188,9 +188,10 @@ impl<'i, 'a> Planner<'i, 'a> {
 }
 
 /// The layers that this file's functions make of one another, as `(caller, callee)`.
-fn bases(image: &Image<'_>) -> Vec<(&'static str, &'static str)> {
+fn bases(image: &Image<'_>, interface: &Table) -> Vec<(&'static str, &'static str)> {
     let mut found: Vec<(&str, &str)> = Vec::new();
-    let proofs = [(&LAYERED_ON[..], goes_through as Proof), (&BUILT_ON[..], mentions as Proof)];
+    let proofs =
+        [(interface.layered_on, goes_through as Proof), (interface.built_on, mentions as Proof)];
     for (table, proof) in proofs {
         for &(caller, callee) in table {
             let known = found.iter().any(|(known, _)| *known == caller);

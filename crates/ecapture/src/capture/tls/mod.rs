@@ -1,18 +1,22 @@
 //! The modules for TLS libraries. A capture has up to three parts that share one search for libraries:
 //! plaintext, keys and packets.
 
+mod connections;
 mod keys;
+mod packets;
+mod plan;
 mod text;
 
 use super::balance::{Balance, LibraryReport};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Module, Scope};
 use super::{Common, capture};
-use crate::analysis::{self, Planned, Wanted};
 use crate::log;
-use anyhow::bail;
 use cli::TlsConfig;
+use connections::Connections;
 use event::LossTable;
 use keys::Keys;
+use packets::Packets;
+use plan::Plan;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,31 +26,27 @@ use text::Text;
 pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.global, config.text.then_some(config.capture.format))?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
-    if config.packets.is_some() {
-        bail!("--model pcap is not available yet in this version of ecapture");
-    }
     let text = config.text.then(|| text::Opened::new(config, common)).transpose()?;
-    let keys = config.keylog.as_ref().map(keys::Opened::new).transpose()?;
-    let wanted = Wanted {
-        placement: match config.placement {
-            cli::Placement::Auto => target::Placement::Auto,
-            cli::Placement::Entry => target::Placement::Entry,
-        },
-        text: config.text,
-        keys: config.keylog.is_some(),
-        version: config.ssl_version.clone(),
-    };
-    let files = Files {
-        test: target::carries_tls,
-        plan: Box::new(move |candidate| analysis::plan_to_attach(candidate, &wanted)),
-        given: config.files.clone(),
-        flag: config.family.files_flag(),
-        what: "OpenSSL-family library",
-    };
+    let needs_keys = config.keylog.is_some() || config.packets.is_some();
+    let keys = needs_keys.then(|| keys::Opened::new(config.keylog.as_ref())).transpose()?;
+    let packets = config
+        .packets
+        .as_ref()
+        .map(|config| packets::Opened::new(config).map(|opened| (opened, config)))
+        .transpose()?;
+    let files = plan::files(config);
     capture(common, files, |scope| {
+        let text = text.map(|opened| opened.load(config, &scope)).transpose()?;
+        let packets =
+            packets.map(|(opened, packets)| opened.load(config, packets, &scope)).transpose()?;
         Ok(Tls {
-            text: text.map(|opened| opened.load(config, &scope)).transpose()?,
+            connections: match (&text, &packets) {
+                (Some(_), Some(packets)) => Some(packets.connections()),
+                _ => None,
+            },
+            text,
             keys: keys.map(|opened| opened.load(&scope)).transpose()?,
+            packets,
             attached: Vec::new(),
         })
     })
@@ -54,7 +54,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
 
 /// A library with probes in it.
 struct Attached {
-    planned: Planned,
+    plan: Plan,
     /// Its number in the plaintext part.
     text: Option<usize>,
 }
@@ -63,24 +63,28 @@ struct Attached {
 struct Tls {
     text: Option<Text>,
     keys: Option<Keys>,
+    packets: Option<Packets>,
+    /// What the text calls the connections that packets belong to, if both are captured.
+    connections: Option<Connections>,
     attached: Vec<Attached>,
 }
 
 impl Module for Tls {
-    type Plan = Box<Planned>;
+    type Plan = Plan;
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let text = self.text.iter().map(Text::fd);
-        text.chain(self.keys.iter().map(Keys::fd)).collect()
+        let keys = self.keys.iter().map(Keys::fd);
+        text.chain(keys).chain(self.packets.iter().map(Packets::fd)).collect()
     }
 
-    fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
-        let text = self.text.as_mut().map(|text| text.attach(&planned)).transpose()?;
-        let keys = match self.keys.as_mut().map(|keys| keys.attach(&planned)) {
+    fn attach(&mut self, plan: Plan) -> anyhow::Result<()> {
+        let text = self.text.as_mut().map(|text| text.attach(&plan)).transpose()?;
+        let keys = match self.keys.as_mut().map(|keys| keys.attach(&plan)) {
             None => None,
             Some(Ok(())) => Some("keys".to_owned()),
-            // Its plaintext is better than nothing.
-            Some(Err(error)) if text.is_some() => {
+            // Its plaintext or packets are better than nothing.
+            Some(Err(error)) if text.is_some() || self.packets.is_some() => {
                 tracing::warn!("{}", log::in_one_line(&error));
                 None
             }
@@ -88,16 +92,16 @@ impl Module for Tls {
         };
         let mut what = Vec::new();
         if text.is_some() {
-            what.push(format!("{} functions", planned.functions.len()));
+            what.push(format!("{} functions", plan.placements().len()));
         }
         what.extend(keys);
         tracing::info!(
             "attached to {} ({}), {}",
-            planned.library.path,
-            planned.version.as_deref().unwrap_or("version unknown"),
+            plan.library().path,
+            plan.version().unwrap_or("version unknown"),
             what.join(", "),
         );
-        self.attached.push(Attached { planned: *planned, text });
+        self.attached.push(Attached { plan, text });
         Ok(())
     }
 
@@ -106,12 +110,20 @@ impl Module for Tls {
     }
 
     fn drain(&mut self) -> Drained {
+        let Self { text, keys, packets, connections, .. } = self;
         let mut drained = Drained::default();
-        if let Some(keys) = &mut self.keys {
-            drained += keys.drain();
+        if let Some(keys) = keys {
+            drained += keys.drain(|secret| {
+                if let Some(packets) = packets {
+                    packets.secret(secret, connections.as_ref());
+                }
+            });
         }
-        if let Some(text) = &mut self.text {
-            drained += text.drain();
+        if let Some(text) = text {
+            drained += text.drain(connections.as_mut());
+        }
+        if let Some(packets) = packets {
+            drained += packets.drain(connections.as_ref());
         }
         drained
     }
@@ -120,20 +132,27 @@ impl Module for Tls {
         if let Some(text) = &mut self.text {
             text.flush();
         }
+        if let Some(packets) = &mut self.packets {
+            packets.flush();
+        }
     }
 
     fn wakes_within(&self) -> Option<Duration> {
-        self.text.as_ref().and_then(Text::wakes_within)
+        let text = self.text.as_ref().and_then(Text::wakes_within);
+        let packets = self.packets.as_ref().and_then(Packets::wakes_within);
+        text.into_iter().chain(packets).min()
     }
 
     fn is_done(&self) -> bool {
         self.text.as_ref().is_some_and(Text::is_done)
             || self.keys.as_ref().is_some_and(Keys::is_done)
+            || self.packets.as_ref().is_some_and(Packets::is_done)
     }
 
     fn writes_to_stdout(&self) -> bool {
         self.text.as_ref().is_some_and(Text::writes_to_stdout)
             || self.keys.as_ref().is_some_and(Keys::writes_to_stdout)
+            || self.packets.as_ref().is_some_and(Packets::writes_to_stdout)
     }
 
     fn detach(&mut self) {
@@ -143,16 +162,23 @@ impl Module for Tls {
         if let Some(keys) = &mut self.keys {
             keys.detach();
         }
+        if let Some(packets) = &mut self.packets {
+            packets.detach();
+        }
     }
 
     fn is_drained(&self) -> bool {
         self.text.as_ref().is_none_or(Text::is_drained)
             && self.keys.as_ref().is_none_or(Keys::is_drained)
+            && self.packets.as_ref().is_none_or(Packets::is_drained)
     }
 
     fn finish(&mut self) {
         if let Some(text) = &mut self.text {
             text.finish();
+        }
+        if let Some(packets) = &mut self.packets {
+            packets.finish(self.connections.as_ref());
         }
     }
 
@@ -168,6 +194,9 @@ impl Module for Tls {
         if let Some(keys) = &self.keys {
             keys.add_losses(&mut lost);
         }
+        if let Some(packets) = &self.packets {
+            packets.add_losses(&mut lost);
+        }
         let libraries = self.attached.iter().map(|attached| self.library(attached)).collect();
         for destination in &destinations {
             lost.add("destination", destination.lost(), 0);
@@ -179,25 +208,29 @@ impl Module for Tls {
         if let Some(keys) = &self.keys {
             balance = balance.with_keys(keys.report());
         }
+        if let Some(packets) = &self.packets {
+            balance = balance.with_packets(packets.report());
+        }
         balance
     }
 
     fn take_error(&mut self) -> Option<anyhow::Error> {
         let text = self.text.as_mut().and_then(Text::take_error);
         text.or_else(|| self.keys.as_mut().and_then(Keys::take_error))
+            .or_else(|| self.packets.as_mut().and_then(Packets::take_error))
     }
 }
 
 impl Tls {
-    fn library(&self, Attached { planned, text }: &Attached) -> LibraryReport {
+    fn library(&self, Attached { plan, text }: &Attached) -> LibraryReport {
         let functions = match (&self.text, text) {
-            (Some(part), Some(number)) => part.functions(*number, planned),
+            (Some(part), Some(number)) => part.functions(*number, plan),
             _ => Vec::new(),
         };
         LibraryReport {
-            path: planned.library.path.clone(),
-            build_id: planned.library.build_id.clone(),
-            version: planned.version.clone(),
+            path: plan.library().path.clone(),
+            build_id: plan.library().build_id.clone(),
+            version: plan.version().map(str::to_owned),
             functions,
         }
     }

@@ -4,9 +4,10 @@ use super::super::balance::{FunctionReport, Plaintext};
 use super::super::module::{Drained, Scope};
 use super::super::output::Writer;
 use super::super::{Common, SETTLED};
-use crate::analysis::Planned;
+use super::connections::Connections;
+use super::plan::Plan;
 use crate::destination::DestinationReport;
-use cli::TlsConfig;
+use cli::{TlsConfig, TlsFamily};
 use event::{Event, LossTable};
 use flow::Flow;
 use probe::clock;
@@ -38,7 +39,11 @@ impl Opened {
 
     pub(super) fn load(self, config: &TlsConfig, scope: &Scope) -> anyhow::Result<Text> {
         let Self { writer, flow, to_stdout } = self;
-        let capture = Capture::load(scope.for_text(config)?)?;
+        let options = scope.for_text(config)?;
+        let capture = match config.family {
+            TlsFamily::Go => Capture::load_go(options)?,
+            _ => Capture::load(options)?,
+        };
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
@@ -60,21 +65,34 @@ impl Text {
     }
 
     /// Puts probes into a library; its number here.
-    pub(super) fn attach(&mut self, planned: &Planned) -> anyhow::Result<usize> {
-        let number = self.capture.attach(
-            planned.library.clone(),
-            &planned.file,
-            planned.layout,
-            &planned.functions,
-        )?;
+    pub(super) fn attach(&mut self, plan: &Plan) -> anyhow::Result<usize> {
+        let number = match plan {
+            Plan::Library(planned) => self.capture.attach(
+                planned.library.clone(),
+                &planned.file,
+                planned.layout,
+                &planned.functions,
+            )?,
+            Plan::Go(planned) => self.capture.attach_go(
+                planned.library.clone(),
+                &planned.file,
+                &planned.functions,
+            )?,
+        };
         Ok(number)
     }
 
     /// Hands out what the rings hold, and tells the flow how far the record is complete.
-    pub(super) fn drain(&mut self) -> Drained {
+    pub(super) fn drain(&mut self, connections: Option<&mut Connections>) -> Drained {
         let Self { capture, flow, writer, .. } = self;
         let complete = clock::monotonic().saturating_sub(SETTLED.as_nanos() as u64);
-        let drained = capture.drain(|event| flow.event(event, writer));
+        let drained = match connections {
+            None => capture.drain(|event| flow.event(event, writer)),
+            Some(connections) => capture.drain(|event| {
+                connections.event(&event);
+                flow.event(event, writer);
+            }),
+        };
         // What still waits in the queue may be older than that.
         if !drained.more && flow.wants_tick() {
             flow.event(Event::Tick { ts: capture.time(complete) }, writer);
@@ -138,13 +156,13 @@ impl Text {
         lost.add("output", self.writer.lost(), 0);
     }
 
-    /// The functions of library number `number`, which was attached by `planned`.
-    pub(super) fn functions(&self, number: usize, planned: &Planned) -> Vec<FunctionReport> {
+    /// The functions of library number `number`, which was attached by `plan`.
+    pub(super) fn functions(&self, number: usize, plan: &Plan) -> Vec<FunctionReport> {
         self.capture
             .hits(number)
             .into_iter()
-            .zip(&planned.analysis.functions)
-            .map(|((name, hits), plan)| FunctionReport { name, placement: plan.placement, hits })
+            .zip(plan.placements())
+            .map(|((name, hits), placement)| FunctionReport { name, placement, hits })
             .collect()
     }
 

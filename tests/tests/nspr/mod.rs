@@ -1,0 +1,68 @@
+//! NSS: every version of its TLS layer, call for call, programs that use it, byte for byte, and
+//! nothing of what NSPR does without TLS.
+
+mod programs;
+
+use crate::placement::assert_calls_of;
+use e2e::certificate::Certificate;
+use e2e::process::{command, run};
+use e2e::suite::Suite;
+use e2e::{Payload, Scratch, calls};
+use std::path::Path;
+use std::process::Command;
+
+/// The program uses files, pipes and sockets without TLS too: any line of those would be one that the
+/// program did not report.
+fn every_call(command: &dyn Fn(&Path) -> Command) {
+    let scratch = Scratch::new();
+    let Certificate { certificate, key } = Certificate::new(&scratch);
+    let (der, pkcs8) = (scratch.join("certificate.der"), scratch.join("key.der"));
+    let mut convert = self::command("openssl");
+    convert.args(["x509", "-outform", "DER", "-in"]).arg(certificate).arg("-out").arg(&der);
+    let _ = run(&mut convert).success();
+    let mut convert = self::command("openssl");
+    convert.args(["pkcs8", "-topk8", "-nocrypt", "-outform", "DER", "-in"]).arg(key);
+    let _ = run(convert.arg("-out").arg(&pkcs8)).success();
+    let file = scratch.write("file", Payload::binary(20_000));
+    let program = calls::compile_for_nss(&scratch);
+    for placement in ["auto", "entry"] {
+        let mut command = command(&program);
+        command.arg(&der).arg(&pkcs8).arg(&file);
+        assert_calls_of("nspr", &scratch, command, placement);
+    }
+}
+
+#[test]
+fn every_call_of_the_distribution() {
+    e2e::needs_bpf!();
+    every_call(&|program| Command::new(program));
+}
+
+fn every_call_of(suite: &str) {
+    let suite = Suite::named(suite);
+    every_call(&|program| suite.command(program));
+}
+
+#[test]
+fn every_call_of_3_61() {
+    e2e::needs_bpf!();
+    every_call_of("bullseye-nss");
+}
+
+#[test]
+fn every_call_of_3_87() {
+    e2e::needs_bpf!();
+    every_call_of("bookworm-nss");
+}
+
+#[test]
+fn every_call_of_3_110() {
+    e2e::needs_bpf!();
+    every_call_of("trixie-nss");
+}
+
+#[test]
+fn every_call_of_3_132() {
+    e2e::needs_bpf!();
+    every_call_of("sid-nss");
+}
