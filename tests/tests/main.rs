@@ -3,6 +3,7 @@
 mod addresses;
 mod control;
 mod databases;
+mod destinations;
 mod discovery;
 mod errors;
 mod exactness;

@@ -1,9 +1,10 @@
 //! The arguments as the user types them. The doc comments are the help, the man pages and the
 //! completions.
 
-use crate::config::{Color, Format, Placement};
+use crate::config::{Color, Compression, ConvertTo, Format, Placement, Stored};
+use crate::destination::{Destination, destination};
 use crate::generate::Shell;
-use crate::values::{self, Address, User};
+use crate::values::{self, User};
 use crate::{CaptureMode, examples};
 use clap::builder::TypedValueParser as _;
 use clap::{ArgAction, Parser, Subcommand};
@@ -67,6 +68,9 @@ pub(crate) enum CommandArgs {
     /// Show the TLS libraries of a file or process, and where they would be probed.
     #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
+    /// Turn recorded events (--format json or protobuf) into text, JSON or HAR.
+    #[command(after_help = examples::CONVERT)]
+    Convert(ConvertArgs),
     /// Check what works on this machine, and say what to do about the rest.
     ///
     /// The exit status is 0 if capturing can work.
@@ -108,12 +112,15 @@ pub(crate) struct GlobalArgs {
     /// Kernel buffer per CPU, in pages of 4 KiB [default: 1024, which is 4 MiB].
     #[arg(long, value_name = "PAGES", value_parser = values::mapsize, allow_negative_numbers = true)]
     pub(crate) mapsize: Option<u64>,
-    /// Write the tool's own log to a file instead of standard error.
-    #[arg(short, long, value_name = "FILE", value_parser = address_parser())]
-    pub(crate) logaddr: Option<Address>,
-    /// Where captured events go (not available yet, see --output).
-    #[arg(long, value_name = "ADDRESS", value_parser = address_parser(), hide = true)]
-    pub(crate) eventaddr: Option<Address>,
+    /// Where the tool's own log goes instead of standard error; repeatable. Addresses are as those
+    /// of --eventaddr. Events go there too if neither --eventaddr nor --output is given.
+    #[arg(short, long, value_name = "ADDRESS", value_parser = address_parser(), action = ArgAction::Append)]
+    pub(crate) logaddr: Vec<Option<Destination>>,
+    /// Where captured events go instead of standard output; repeatable: a file, tcp://HOST:PORT,
+    /// tls://HOST:PORT, ws://HOST:PORT/PATH, wss://…, unix:PATH. Options follow as in
+    /// tls://HOST:PORT?format=json&ca=FILE, see docs/destinations.md.
+    #[arg(long, value_name = "ADDRESS", value_parser = address_parser(), action = ArgAction::Append)]
+    pub(crate) eventaddr: Vec<Option<Destination>>,
     /// Serve captured events to the eCaptureQ GUI: `ws://127.0.0.1:28257/`. See docs/control.md.
     #[arg(long, value_name = "URL", value_parser = values::websocket_server)]
     pub(crate) ecaptureq: Option<String>,
@@ -146,24 +153,31 @@ pub(crate) struct GlobalArgs {
     /// With --listen or --ecaptureq: web pages of this origin may connect; repeatable.
     #[arg(long, value_name = "ORIGIN", action = ArgAction::Append)]
     pub(crate) allow_origin: Vec<String>,
-    /// Begin a new event file after so many MB (not available yet).
-    #[arg(long, value_name = "MB", hide = true, allow_negative_numbers = true)]
-    pub(crate) eventroratesize: Option<u16>,
-    /// Begin a new event file after so many seconds (not available yet).
-    #[arg(long, value_name = "SECONDS", hide = true, allow_negative_numbers = true)]
-    pub(crate) eventroratetime: Option<u16>,
+    /// Begin a new event file before this one is larger than so many MB; 0 is never [default: 0].
+    #[arg(long, alias = "eventroratesize", value_name = "MB", allow_negative_numbers = true)]
+    pub(crate) event_rotate_size: Option<u16>,
+    /// Begin a new event file after so many seconds; 0 is never [default: 0].
+    #[arg(long, alias = "eventroratetime", value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) event_rotate_time: Option<u16>,
+    /// Keep only so many event files beside the current one, the newest.
+    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true)]
+    pub(crate) event_keep: Option<NonZeroU64>,
+    /// Compress event files once they are complete.
+    #[arg(long, value_enum, value_name = "zstd|gzip", hide_possible_values = true)]
+    pub(crate) event_compress: Option<Compression>,
 }
 
 /// What capturing modules have in common.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CaptureArgs {
-    /// How records are written; json is one object a line, see docs/events.md.
+    /// How records are written; json is one object a line, see docs/events.md; protobuf is as in
+    /// proto/ecapture.proto, each message after its length.
     #[arg(
         long,
         value_enum,
         default_value_t,
         hide_possible_values = true,
-        value_name = "text|json"
+        value_name = "text|json|protobuf"
     )]
     pub(crate) format: Format,
     /// Write records to this file, readable by its owner alone; - is standard output.
@@ -388,6 +402,24 @@ pub(crate) struct InspectArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct ConvertArgs {
+    /// The file with events, also if it is compressed; - is standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// What it holds [default: what it looks like].
+    #[arg(long, value_enum, value_name = "json|protobuf", hide_possible_values = true)]
+    pub(crate) from: Option<Stored>,
+    /// Write to this file, readable by its owner alone; - is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// What to make of it.
+    #[arg(long, value_enum, value_name = "text|json|har", hide_possible_values = true)]
+    pub(crate) to: ConvertTo,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -431,6 +463,6 @@ fn path_parser() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
     clap::builder::OsStringValueParser::new().map(PathBuf::from)
 }
 
-fn address_parser() -> impl clap::builder::TypedValueParser<Value = Address> {
-    clap::builder::OsStringValueParser::new().try_map(|value| values::address(OsStr::new(&value)))
+fn address_parser() -> impl clap::builder::TypedValueParser<Value = Option<Destination>> {
+    clap::builder::OsStringValueParser::new().try_map(|value| destination(OsStr::new(&value)))
 }

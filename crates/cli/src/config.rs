@@ -1,5 +1,6 @@
 //! The validated configuration: what the rest of the program works from.
 
+use crate::destination::Destination;
 use crate::generate::Shell;
 use std::ffi::{OsStr, OsString};
 use std::num::{NonZeroU32, NonZeroU64};
@@ -17,6 +18,8 @@ pub enum Command {
     Database(Box<DatabaseConfig>),
     /// Show what would be probed.
     Inspect(InspectConfig),
+    /// Turn recorded events into another format.
+    Convert(ConvertConfig),
     /// Show what works here.
     Doctor(DoctorConfig),
     /// Print a completion script: see [`crate::write_completion`].
@@ -32,8 +35,14 @@ pub struct Global {
     pub debug: bool,
     /// Log only errors.
     pub quiet: bool,
-    /// Where the tool's own log goes, if not to standard error.
-    pub log_file: Option<PathBuf>,
+    /// Where the tool's own log goes; empty is standard error.
+    pub log: Vec<Destination>,
+    /// Where events go, as `--eventaddr` says.
+    pub events: Vec<Destination>,
+    /// When a new event file begins.
+    pub rotate: Rotate,
+    /// What is done to complete event files.
+    pub compress: Option<Compression>,
     /// Whether kernel types are used.
     pub btf: BtfMode,
     /// Show payloads in hexadecimal.
@@ -88,8 +97,12 @@ pub enum BtfMode {
 pub struct CaptureConfig {
     /// How records are written.
     pub format: Format,
-    /// The file they go to; `None` is standard output.
+    /// A file that they go to.
     pub output: Option<PathBuf>,
+    /// They go to standard output.
+    pub stdout: bool,
+    /// They go where the tool's own log goes: to [`Global::log`].
+    pub to_log: bool,
     /// When to use colour.
     pub color: Color,
     /// Only processes in this cgroup (version 2).
@@ -269,6 +282,50 @@ pub enum InspectTarget {
     Pid(u32),
 }
 
+/// `ecapture convert`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConvertConfig {
+    /// What every command has.
+    pub global: Global,
+    /// The file with events; `None` is standard input.
+    pub input: Option<PathBuf>,
+    /// What it holds; `None` is what it looks like.
+    pub from: Option<Stored>,
+    /// Where the result goes; `None` is standard output.
+    pub output: Option<PathBuf>,
+    /// What to make of it.
+    pub to: ConvertTo,
+}
+
+/// The formats that can be read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Stored {
+    /// One JSON object a line.
+    Json,
+    /// Messages of `proto/ecapture.proto`, each after its length.
+    Protobuf,
+}
+
+/// What `ecapture convert` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ConvertTo {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// HTTP exchanges as HAR 1.2.
+    Har,
+}
+
+/// How complete event files are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compression {
+    /// zstd: `.zst`.
+    Zstd,
+    /// gzip: `.gz`.
+    Gzip,
+}
+
 /// `ecapture doctor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoctorConfig {
@@ -284,6 +341,8 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
+    /// Messages of `proto/ecapture.proto`.
+    Protobuf,
 }
 
 /// How probe sites are chosen.

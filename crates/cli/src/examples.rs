@@ -16,6 +16,8 @@ EXAMPLES:
   ecapture tls --libssl /opt/app/lib/libssl.so.3 --libssl /usr/bin/node
   ecapture tls --no-parse --format json --strict --summary balance.json
   ecapture tls --har exchanges.har --output /dev/null
+  ecapture tls --eventaddr tls://collector:6514?format=json --logaddr ecapture.log
+  ecapture tls --eventaddr events.json?format=json --event-rotate-size 100 --event-keep 10
   ecapture tls -m keylog -k keys.log
   ecapture tls -m pcap -w all.pcapng -i eth0 tcp port 443
   ecapture tls -m pcap -w - --pid 1234 | wireshark -k -i -
@@ -65,6 +67,12 @@ EXAMPLES:
   ecapture inspect /usr/lib/x86_64-linux-gnu/libssl.so.3
   ecapture inspect /usr/bin/node --format json
   ecapture inspect 1234";
+
+pub(crate) const CONVERT: &str = "\
+EXAMPLES:
+  ecapture convert events.json --to har -o exchanges.har
+  ecapture convert events.pb.zst --to text --hex
+  ecapture convert --from protobuf - --to json < events.pb";
 
 pub(crate) const DOCTOR: &str = "\
 EXAMPLES:

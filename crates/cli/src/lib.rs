@@ -9,21 +9,22 @@
 
 mod args;
 mod config;
+mod destination;
 mod examples;
 mod exit;
 mod generate;
 mod go_style;
 mod modules;
-mod not_yet;
 mod resolve;
 mod values;
 mod version;
 
 pub use config::{
-    BtfMode, CaptureConfig, Color, Command, ControlConfig, DatabaseConfig, DatabaseKind,
-    DoctorConfig, Format, Global, InspectConfig, InspectTarget, PacketConfig, Place, Placement,
-    Rotate, ShellConfig, ShellKind, TlsConfig, TlsFamily,
+    BtfMode, CaptureConfig, Color, Command, Compression, ControlConfig, ConvertConfig, ConvertTo,
+    DatabaseConfig, DatabaseKind, DoctorConfig, Format, Global, InspectConfig, InspectTarget,
+    PacketConfig, Place, Placement, Rotate, ShellConfig, ShellKind, Stored, TlsConfig, TlsFamily,
 };
+pub use destination::{Destination, DestinationPlace, HostPort, Spill, Trust};
 pub use exit::Exit;
 pub use generate::{Shell, write_completion, write_man_pages};
 pub use modules::{CaptureMode, MODULES, Module};

@@ -1,7 +1,6 @@
 //! How the value of each flag is read. Every function here says what is wrong with a bad value; the
 //! flag's name and the value are put before it by the parser.
 
-use std::ffi::OsStr;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -91,35 +90,6 @@ pub(crate) fn duration(value: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// Where the run log or the events go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// Nowhere special: the flag was given an empty value.
-    Default,
-    /// A file.
-    File(std::path::PathBuf),
-    /// A network destination.
-    Network(String),
-}
-
-const NETWORK_SCHEMES: [&str; 3] = ["tcp://", "ws://", "wss://"];
-
-/// A file, `tcp://host:port`, `ws://host:port/path` or `wss://…`.
-pub(crate) fn address(value: &OsStr) -> Result<Address, String> {
-    if value.is_empty() {
-        return Ok(Address::Default);
-    }
-    let Some(text) = value.to_str().filter(|text| text.contains("://")) else {
-        return Ok(Address::File(value.into()));
-    };
-    let Some(scheme) = NETWORK_SCHEMES.iter().find(|scheme| text.starts_with(**scheme)) else {
-        return Err("a file, tcp://HOST:PORT, ws://HOST:PORT/PATH or wss://… is needed".to_owned());
-    };
-    let rest = &text[scheme.len()..];
-    host_and_port(rest.split_once('/').map_or(rest, |(host, _path)| host))?;
-    Ok(Address::Network(text.to_owned()))
-}
-
 /// The address of a WebSocket server: `ws://host:port/`.
 pub(crate) fn websocket_server(value: &str) -> Result<String, String> {
     if value.is_empty() {
@@ -138,13 +108,17 @@ pub(crate) fn listen(value: &str) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
-fn host_and_port(value: &str) -> Result<(), String> {
+/// The two parts of `host:port`; brackets around the host are taken off.
+pub(crate) fn host_and_port(value: &str) -> Result<(&str, u16), String> {
     let (host, port) = value.rsplit_once(':').ok_or("HOST:PORT is needed")?;
     if host.is_empty() || host.contains(['/', ' ']) {
         return Err("HOST:PORT is needed".to_owned());
     }
     match port.parse::<u16>() {
-        Ok(1..) => Ok(()),
+        Ok(port @ 1..) => {
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            Ok((bare.unwrap_or(host), port))
+        }
         _ => Err("a port is a whole number from 1 to 65535".to_owned()),
     }
 }

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use cli::{
-    BtfMode, CaptureConfig, Color, Command, ControlConfig, DatabaseKind, Exit, Format, Global,
-    InspectTarget, MODULES, PacketConfig, Place, Placement, Rotate, TlsConfig, TlsFamily,
+    BtfMode, CaptureConfig, Color, Command, ControlConfig, DatabaseKind, DestinationPlace, Exit,
+    Format, Global, InspectTarget, MODULES, PacketConfig, Place, Placement, Rotate, TlsConfig,
+    TlsFamily,
 };
 use std::ffi::OsString;
 use std::path::Path;
@@ -33,6 +34,7 @@ fn global(command: Command) -> Global {
         Command::Shell(config) => config.global,
         Command::Database(config) => config.global,
         Command::Inspect(config) => config.global,
+        Command::Convert(config) => config.global,
         Command::Doctor(config) => config.global,
         Command::Completion(_) | Command::Man(_) => panic!("{command:?} has none"),
     }
@@ -49,7 +51,10 @@ fn the_defaults_are_the_old_ones() {
     let expected = Global {
         debug: false,
         quiet: false,
-        log_file: None,
+        log: Vec::new(),
+        events: Vec::new(),
+        rotate: Rotate::default(),
+        compress: None,
         btf: BtfMode::Auto,
         hex: false,
         tsize: None,
@@ -62,6 +67,8 @@ fn the_defaults_are_the_old_ones() {
     let expected = CaptureConfig {
         format: Format::Text,
         output: None,
+        stdout: true,
+        to_log: false,
         color: Color::Auto,
         cgroup: None,
         duration: None,
@@ -111,13 +118,14 @@ const GLOBAL_FLAGS: &[Check<Global>] = &[
     ("-t 100", |global| global.tsize.is_some_and(|size| size.get() == 100)),
     ("--tsize=18446744073709551615", |global| global.tsize.is_some_and(|size| size.get() == u64::MAX)),
     ("--tsize 0", |global| global.tsize.is_none()),
-    ("-l run.log", |global| global.log_file.as_deref() == Some(Path::new("run.log"))),
-    ("--logaddr=/var/log/ecapture.log", |global| global.log_file.as_deref() == Some(Path::new("/var/log/ecapture.log"))),
-    ("--logaddr=", |global| global.log_file.is_none()),
-    ("--eventaddr=", |global| global.log_file.is_none()),
-    ("--listen=", |global| global.log_file.is_none()),
-    ("--ecaptureq=", |global| global.log_file.is_none()),
-    ("--eventroratesize 0 --eventroratetime 0", |global| global.log_file.is_none()),
+    ("-l run.log", |global| global.log[0].place == DestinationPlace::File("run.log".into())),
+    ("--logaddr=a.log -l tcp://h:1", |global| global.log.len() == 2),
+    ("--logaddr=", |global| global.log.is_empty()),
+    ("--eventaddr=", |global| global.events.is_empty()),
+    ("--eventaddr a?format=json --eventaddr wss://h:1/x", |global| global.events[0].format == Some(Format::Json) && global.events.len() == 2),
+    ("--listen=", |global| global.log.is_empty()),
+    ("--ecaptureq=", |global| global.log.is_empty()),
+    ("--eventroratesize 0 --eventroratetime 0", |global| global.rotate == Rotate::default()),
 ];
 
 #[test]
@@ -189,7 +197,13 @@ const TLS_FLAGS: &[Check<TlsConfig>] = &[
     ("--format=text", |tls| tls.capture.format == Format::Text),
     ("-o out.json", |tls| tls.capture.output.as_deref() == Some(Path::new("out.json"))),
     ("--output=out.json", |tls| tls.capture.output.as_deref() == Some(Path::new("out.json"))),
-    ("--output -", |tls| tls.capture.output.is_none()),
+    ("--output -", |tls| tls.capture.output.is_none() && tls.capture.stdout && !tls.capture.to_log),
+    ("", |tls| tls.capture.stdout && !tls.capture.to_log),
+    ("-l a.log", |tls| !tls.capture.stdout && tls.capture.to_log),
+    ("-l a.log -o -", |tls| tls.capture.stdout && !tls.capture.to_log),
+    ("-l a.log --eventaddr b", |tls| !tls.capture.stdout && !tls.capture.to_log),
+    ("--eventaddr b -o -", |tls| tls.capture.stdout),
+    ("--eventaddr b --eventroratesize 5 --eventroratetime 65535", |tls| tls.global.rotate.bytes.is_some_and(|bytes| bytes.get() == 5_000_000) && tls.global.rotate.time == Some(std::time::Duration::from_secs(65535))),
     ("--color always", |tls| tls.capture.color == Color::Always),
     ("--color=never", |tls| tls.capture.color == Color::Never),
     ("--no-parse", |tls| !tls.parse),
@@ -255,7 +269,11 @@ const REJECTED: &[(&str, &[&str])] = &[
     ("tls --duration 99999h", &["--duration", "'99999h'", "a year"]),
     ("tls --count 0", &["--count", "'0'", "from 1 on"]),
     ("tls --count -5", &["--count", "'-5'", "from 1 on"]),
-    ("tls --eventroratesize 65536", &["--eventroratesize", "'65536'"]),
+    ("tls --eventroratesize 65536", &["--event-rotate-size", "'65536'"]),
+    ("tls --event-rotate-size 1", &["--event-rotate-size", "--eventaddr FILE"]),
+    ("tls --eventaddr a --event-keep 1", &["--event-keep", "--event-rotate-size"]),
+    ("tls --eventaddr a --event-compress zstd", &["--event-compress", "--event-rotate-size"]),
+    ("inspect --format protobuf 1", &["text or json"]),
     ("tls --logaddr udp://h:1", &["--logaddr", "udp://h:1", "tcp://HOST:PORT"]),
     ("tls --eventaddr tcp://host", &["--eventaddr", "tcp://host", "HOST:PORT"]),
     ("tls --eventaddr tcp://host:0", &["--eventaddr", "tcp://host:0", "1 to 65535"]),
@@ -326,26 +344,6 @@ fn flags_of_servers_without_a_server_are_refused() {
     assert!(error("tls --listen h:1 --tls-cert c").contains("--tls-key"));
 }
 
-/// Flags of the old command line that cannot be done yet, and the name in the error.
-#[rustfmt::skip]
-const NOT_YET: &[(&str, &str)] = &[
-    ("tls --logaddr tcp://127.0.0.1:8090", "--logaddr"),
-    ("tls -l ws://127.0.0.1:8090/log", "--logaddr"),
-    ("--eventaddr events.log tls", "--eventaddr"),
-    ("tls --eventaddr wss://host:1/x", "--eventaddr"),
-    ("tls --eventroratesize 1", "--eventroratesize"),
-    ("tls --eventroratetime 1", "--eventroratetime"),
-];
-
-#[test]
-fn what_is_not_available_yet_says_so_by_name() {
-    for (line, name) in NOT_YET {
-        let text = error(line);
-        let told = format!("error: {name}");
-        assert!(text.starts_with(&told) && text.contains("not available yet"), "{line}:\n{text}");
-    }
-}
-
 #[test]
 fn commands_are_known_by_alias_and_unambiguous_prefix() {
     let names =
@@ -354,6 +352,7 @@ fn commands_are_known_by_alias_and_unambiguous_prefix() {
             Command::Shell(_) => "a shell",
             Command::Database(_) => "a database",
             Command::Inspect(_) => "inspect",
+            Command::Convert(_) => "convert",
             Command::Doctor(_) => "doctor",
             Command::Completion(_) => "completion",
             Command::Man(_) => "man",
@@ -507,7 +506,7 @@ fn there_is_a_man_page_for_each_command_that_can_be_used() {
         .collect();
     pages.sort();
     let modules = cli::MODULES.iter().filter(|module| module.available).map(|module| module.name);
-    let mut expected: Vec<String> = ["completion", "doctor", "inspect"]
+    let mut expected: Vec<String> = ["completion", "convert", "doctor", "inspect"]
         .into_iter()
         .chain(modules)
         .map(|name| format!("ecapture-{name}.1"))

@@ -65,7 +65,7 @@ fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
         let planned = shell::plan(candidate, kind)?;
         match format {
             Format::Json => text = serde_json::to_string(&shell_report(&planned))? + "\n",
-            Format::Text => describe_shell(&planned, &mut text)?,
+            Format::Text | Format::Protobuf => describe_shell(&planned, &mut text)?,
         }
         return Ok(text);
     }
@@ -82,13 +82,13 @@ fn inspect(candidate: Candidate, format: Format) -> anyhow::Result<String> {
         let planned = go_plan::plan(candidate, Placement::Auto)?;
         match format {
             Format::Json => text = go::json(&planned)?,
-            Format::Text => go::describe(&planned, &mut text)?,
+            Format::Text | Format::Protobuf => go::describe(&planned, &mut text)?,
         }
     } else {
         let planned = analysis::plan(candidate, &wanted)?;
         match format {
             Format::Json => text = serde_json::to_string(&report(&planned))? + "\n",
-            Format::Text => describe(&planned, &mut text)?,
+            Format::Text | Format::Protobuf => describe(&planned, &mut text)?,
         }
     }
     Ok(text)

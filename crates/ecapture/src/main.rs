@@ -4,7 +4,9 @@
 mod analysis;
 mod capture;
 mod child;
+mod convert;
 mod database;
+mod destination;
 mod doctor;
 mod go;
 mod inspect;
@@ -32,7 +34,9 @@ fn main() -> ExitCode {
             return ExitCode::from(exit.code);
         }
     };
-    match run(command) {
+    let outcome = run(command);
+    log::finish();
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {}", log::in_one_line(&error));
@@ -47,11 +51,15 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Shell(config) => capture::shell(&config),
         Command::Database(config) => capture::database(&config),
         Command::Inspect(config) => {
-            log::start(&config.global)?;
+            log::start(&config.global, None)?;
             inspect::run(&config)
         }
+        Command::Convert(config) => {
+            log::start(&config.global, None)?;
+            convert::run(&config)
+        }
         Command::Doctor(config) => {
-            log::start(&config.global)?;
+            log::start(&config.global, None)?;
             doctor::run()
         }
         Command::Completion(shell) => {

@@ -4,6 +4,9 @@
 //!   programs; `docs/events.md` describes the latter's lines.
 //!   [`ProtobufEncoder`] writes the messages of `proto/ecapture.proto`.
 //! * [`Output`]: an encoder, a buffer and a destination. It knows when nobody reads any more.
+//! * [`Broadcast`]: an encoder and several destinations: an [`EventFile`], which rotates, or a [`Remote`],
+//!   which has a queue and a thread, so that a slow receiver slows nothing.
+//! * [`Stored`]: reads records back from what was written.
 //! * [`Har`]: HTTP exchanges for the network panels of browsers.
 //! * [`KeyLog`]: TLS secrets to a key log that Wireshark reads.
 //! * [`Pcapng`]: packets and the keys to them, into one file or several.
@@ -11,6 +14,9 @@
 //!
 //! What a record means is `flow`'s business; what the user asked for is `cli`'s.
 
+mod batch;
+mod broadcast;
+mod event_file;
 mod har;
 mod invisible;
 mod json;
@@ -20,9 +26,14 @@ mod output;
 mod pcapng;
 mod private_file;
 mod protobuf;
+mod remote;
+mod stored;
 mod text;
 mod time;
 
+pub use batch::Batch;
+pub use broadcast::{Broadcast, Receiver};
+pub use event_file::{Compression, EventFile, EventFileStats, FileRotation};
 pub use har::{Har, HarError, HarStats};
 pub use json::{JsonEncoder, JsonOptions};
 pub use keylog::{KeyLog, KeyLogStats, Logged};
@@ -30,7 +41,13 @@ pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
 pub use pcapng::{Interface, InterfaceCounts, Pcapng, PcapngError, PcapngStats, Rotation, Section};
 pub use private_file::{PrivateFileError, create_private};
 pub use protobuf::{ProtobufEncoder, ProtobufOptions, run_log};
+pub use remote::{
+    Address, Endpoint, Framing, Remote, RemoteError, RemoteOptions, RemoteStats, Trust,
+};
+pub use stored::{Form, ReadError, Stored, StoredStats};
 pub use text::{TextEncoder, TextOptions};
+
+pub use time::rfc3339;
 
 /// The messages of `proto/ecapture.proto`.
 pub mod proto {

@@ -33,6 +33,13 @@ impl Clock {
     }
 }
 
+/// A time such as `2026-11-22T00:05:08.123456789Z`.
+pub fn rfc3339(ts: Timestamp) -> String {
+    let mut text = Vec::new();
+    Clock::new().write(ts, &mut text);
+    text.into_iter().map(char::from).collect()
+}
+
 /// The second of `ts` as digits alone, for the names of files: `20261122000508`.
 pub(crate) fn compact(ts: Timestamp) -> String {
     let prefix = second_prefix(ts.0 / NANOS_PER_SECOND);

@@ -10,7 +10,7 @@ use e2e::nginx::Nginx;
 use e2e::process::run;
 
 /// A request by HTTP/1.1, or several on one connection; gives the client's process.
-fn request(nginx: &Nginx, name: &str) -> u32 {
+pub(super) fn request(nginx: &Nginx, name: &str) -> u32 {
     let mut client = curl(Http::V1, &nginx.certificate.certificate);
     run(client.args(["--output", "/dev/null"]).arg(nginx.url(name))).success().pid
 }

@@ -5,17 +5,19 @@ mod tls;
 
 use crate::args::{Args, CaptureArgs, CommandArgs, GlobalArgs};
 use crate::config::{
-    BtfMode, CaptureConfig, Command, ControlConfig, DoctorConfig, Format, Global, InspectConfig,
-    InspectTarget,
+    BtfMode, CaptureConfig, Command, ControlConfig, ConvertConfig, DoctorConfig, Format, Global,
+    InspectConfig, InspectTarget, Rotate,
 };
-use crate::values::{self, Address, MAPSIZE_UNIT, User};
-use crate::{Exit, not_yet, version_line};
+use crate::values::{self, MAPSIZE_UNIT, User};
+use crate::{Exit, version_line};
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const DEFAULT_MAPSIZE: u64 = 1024;
+const MEGABYTE: u64 = 1_000_000;
 
 /// `clap` is only asked to word the errors like its own.
 pub(crate) fn command(args: Args, clap: &mut clap::Command) -> Result<Command, Exit> {
@@ -52,11 +54,26 @@ pub(crate) fn command(args: Args, clap: &mut clap::Command) -> Result<Command, E
         CommandArgs::Postgres(args) => {
             other::postgres(*args, before, &mut errors).map(Box::new).map(Command::Database)
         }
-        CommandArgs::Inspect(args) => Ok(Command::Inspect(InspectConfig {
-            global: global(before, args.global, &mut errors)?,
-            target: inspect_target(args.target),
-            format: args.format,
-        })),
+        CommandArgs::Inspect(args) => {
+            if args.format == Format::Protobuf {
+                return Err(errors.conflict("the argument '--format' is text or json here"));
+            }
+            Ok(Command::Inspect(InspectConfig {
+                global: global(before, args.global, &mut errors)?,
+                target: inspect_target(args.target),
+                format: args.format,
+            }))
+        }
+        CommandArgs::Convert(args) => {
+            let file = |path: PathBuf| (path != Path::new("-")).then_some(path);
+            Ok(Command::Convert(ConvertConfig {
+                global: global(before, args.global, &mut errors)?,
+                input: file(args.input),
+                from: args.from,
+                output: args.output.filter(|path| !is_empty(path)).and_then(file),
+                to: args.to,
+            }))
+        }
         CommandArgs::Doctor(args) => {
             Ok(Command::Doctor(DoctorConfig { global: global(before, args.global, &mut errors)? }))
         }
@@ -83,6 +100,7 @@ impl CommandArgs {
             Self::Mysqld(_) => "mysqld",
             Self::Postgres(_) => "postgres",
             Self::Inspect(_) => "inspect",
+            Self::Convert(_) => "convert",
             Self::Doctor(_) => "doctor",
             Self::Completion(_) => "completion",
             Self::Man(_) => "man",
@@ -130,9 +148,27 @@ fn capture(
              bytes that are no text are in base64 there",
         ));
     }
+    let output = args.output.filter(|path| !is_empty(path));
+    // Without a place of their own, events go where the log goes, as they always have.
+    let to_log = output.is_none() && global.events.is_empty() && !global.log.is_empty();
+    let stdout = match &output {
+        Some(path) => path == Path::new("-"),
+        None => global.events.is_empty() && !to_log,
+    };
+    let output = output.filter(|_| !stdout);
+    let to_files = || global.events.iter().chain(global.log.iter().filter(|_| to_log));
+    let has_file = output.is_some() || to_files().any(|destination| destination.place.is_file());
+    if (global.rotate.bytes.is_some() || global.rotate.time.is_some()) && !has_file {
+        return Err(errors.conflict(
+            "the arguments '--event-rotate-size' and '--event-rotate-time' go with a file \
+             (--eventaddr FILE or --output FILE)",
+        ));
+    }
     Ok(CaptureConfig {
         format: args.format,
-        output: args.output.filter(|path| !is_empty(path) && path != Path::new("-")),
+        output,
+        stdout,
+        to_log,
         color: args.color,
         cgroup: args.cgroup_path.filter(|path| !is_empty(path)),
         duration: args.duration,
@@ -159,8 +195,8 @@ fn global(before: GlobalArgs, after: GlobalArgs, errors: &mut Errors<'_>) -> Res
         hex: before.hex | after.hex,
         tsize: after.tsize.or(before.tsize),
         mapsize: after.mapsize.or(before.mapsize),
-        logaddr: after.logaddr.or(before.logaddr),
-        eventaddr: after.eventaddr.or(before.eventaddr),
+        logaddr: [before.logaddr, after.logaddr].concat(),
+        eventaddr: [before.eventaddr, after.eventaddr].concat(),
         ecaptureq: after.ecaptureq.or(before.ecaptureq),
         listen: after.listen.or(before.listen),
         token_file: after.token_file.or(before.token_file),
@@ -170,21 +206,42 @@ fn global(before: GlobalArgs, after: GlobalArgs, errors: &mut Errors<'_>) -> Res
         tls_key: after.tls_key.or(before.tls_key),
         allow_host: [before.allow_host, after.allow_host].concat(),
         allow_origin: [before.allow_origin, after.allow_origin].concat(),
-        eventroratesize: after.eventroratesize.or(before.eventroratesize),
-        eventroratetime: after.eventroratetime.or(before.eventroratetime),
+        event_rotate_size: after.event_rotate_size.or(before.event_rotate_size),
+        event_rotate_time: after.event_rotate_time.or(before.event_rotate_time),
+        event_keep: after.event_keep.or(before.event_keep),
+        event_compress: after.event_compress.or(before.event_compress),
     };
-    not_yet::check_global(&args)?;
     if args.debug && args.quiet {
         return Err(errors.conflict("the argument '--debug' cannot be used with '--quiet'"));
     }
     let control = control(&mut args, errors)?;
+    let megabytes = |number: u16| NonZeroU64::new(u64::from(number) * MEGABYTE);
+    let seconds = |number: u16| (number != 0).then(|| Duration::from_secs(number.into()));
+    let rotate = Rotate {
+        bytes: args.event_rotate_size.and_then(megabytes),
+        time: args.event_rotate_time.and_then(seconds),
+        keep: args.event_keep,
+    };
+    if rotate.bytes.is_none() && rotate.time.is_none() {
+        if rotate.keep.is_some() {
+            return Err(errors.conflict(
+                "the argument '--event-keep' goes with --event-rotate-size or --event-rotate-time",
+            ));
+        }
+        if args.event_compress.is_some() {
+            return Err(errors.conflict(
+                "the argument '--event-compress' goes with --event-rotate-size or \
+                 --event-rotate-time: complete files are compressed",
+            ));
+        }
+    }
     Ok(Global {
         debug: args.debug,
         quiet: args.quiet,
-        log_file: match args.logaddr {
-            Some(Address::File(path)) => Some(path),
-            Some(Address::Default | Address::Network(_)) | None => None,
-        },
+        log: args.logaddr.into_iter().flatten().collect(),
+        events: args.eventaddr.into_iter().flatten().collect(),
+        rotate,
+        compress: args.event_compress,
         btf: match args.btf {
             Some(1) => BtfMode::Core,
             Some(2) => BtfMode::NonCore,

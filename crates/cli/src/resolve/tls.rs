@@ -76,7 +76,7 @@ fn library(
     let capture = capture(args.capture, &global, errors)?;
 
     let mut on_stdout = Vec::new();
-    if text && capture.output.is_none() {
+    if text && capture.stdout {
         on_stdout.push("plaintext (see --output)");
     }
     if keylog == Some(Place::Stdout) {

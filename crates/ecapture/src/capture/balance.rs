@@ -1,5 +1,6 @@
 //! What was seen, written and lost: one line for people, a file for programs.
 
+use crate::destination::DestinationReport;
 use anyhow::Context as _;
 use event::LossTable;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -172,6 +173,9 @@ pub(crate) struct Balance {
     lost: Lost,
     /// Records that were written.
     records: u64,
+    /// What `--eventaddr` named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    destinations: Vec<DestinationReport>,
     libraries: Vec<LibraryReport>,
     cpu_seconds: f64,
     max_rss_kib: u64,
@@ -196,10 +200,17 @@ impl Balance {
                     .collect(),
             },
             records,
+            destinations: Vec::new(),
             libraries,
             cpu_seconds,
             max_rss_kib,
         }
+    }
+
+    /// With what became of the records for each destination.
+    pub(crate) fn with_destinations(mut self, destinations: Vec<DestinationReport>) -> Self {
+        self.destinations = destinations;
+        self
     }
 
     /// With what was seen of plaintext.

@@ -17,7 +17,7 @@ const QUEUE: usize = 256 << 20;
 
 /// Runs `ecapture mysqld` and `ecapture postgres`.
 pub(crate) fn run(config: &DatabaseConfig) -> anyhow::Result<ExitCode> {
-    crate::log::start(&config.global)?;
+    crate::log::start(&config.global, Some(config.capture.format))?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
     let writer = Writer::open(common, None)?;
     capture(common, files(config), |scope| Databases::load(config, writer, scope))
@@ -67,7 +67,7 @@ impl Databases {
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
-        let to_stdout = config.capture.output.is_none();
+        let to_stdout = config.capture.stdout;
         Ok(Self { capture, writer, to_stdout, attached: Vec::new() })
     }
 }
@@ -141,6 +141,7 @@ impl Module for Databases {
     fn finish(&mut self) {
         let Self { capture, writer, .. } = self;
         capture.finish(|query| writer.query(&query));
+        writer.finish();
     }
 
     fn balance(&self) -> Balance {
@@ -150,6 +151,10 @@ impl Module for Databases {
             lost.add(place, loss.events, loss.bytes);
         }
         lost.add("output", self.writer.lost(), 0);
+        let destinations = self.writer.destinations();
+        for destination in &destinations {
+            lost.add("destination", destination.lost(), 0);
+        }
         let servers = self.attached.iter().enumerate().map(|(number, planned)| LibraryReport {
             path: planned.library.path.clone(),
             build_id: planned.library.build_id.clone(),
@@ -167,6 +172,7 @@ impl Module for Databases {
                 .collect(),
         });
         Balance::new(&lost, self.writer.records(), servers.collect())
+            .with_destinations(destinations)
             .with_queries(Queries { queries: tally.statements, query_bytes: tally.bytes })
     }
 

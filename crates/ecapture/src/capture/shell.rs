@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Runs `ecapture bash` and `ecapture zsh`.
 pub(crate) fn run(config: &ShellConfig) -> anyhow::Result<ExitCode> {
-    crate::log::start(&config.global)?;
+    crate::log::start(&config.global, Some(config.capture.format))?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &[] };
     let writer = Writer::open(common, None)?;
     capture(common, files(config), |scope| Shells::load(config, writer, scope))
@@ -78,7 +78,7 @@ impl Shells {
             capture,
             writer,
             status: config.status.map(i32::from),
-            to_stdout: config.capture.output.is_none(),
+            to_stdout: config.capture.stdout,
             attached: Vec::new(),
         })
     }
@@ -159,6 +159,7 @@ impl Module for Shells {
                 writer.command(&command);
             }
         });
+        writer.finish();
     }
 
     fn balance(&self) -> Balance {
@@ -168,6 +169,10 @@ impl Module for Shells {
             lost.add(place, loss.events, loss.bytes);
         }
         lost.add("output", self.writer.lost(), 0);
+        let destinations = self.writer.destinations();
+        for destination in &destinations {
+            lost.add("destination", destination.lost(), 0);
+        }
         let files = self.attached.iter().map(|planned| LibraryReport {
             path: planned.library.path.clone(),
             build_id: planned.library.build_id.clone(),
@@ -175,6 +180,7 @@ impl Module for Shells {
             functions: Vec::new(),
         });
         Balance::new(&lost, self.writer.records(), files.collect())
+            .with_destinations(destinations)
             .with_commands(Commands { commands: tally.commands, command_bytes: tally.bytes })
     }
 

@@ -23,7 +23,7 @@ pub(super) fn describe(planned: &Planned, format: Format) -> anyhow::Result<Stri
             out += &serde_json::to_string(&Report { path, plan })?;
             out.push('\n');
         }
-        Format::Text => text(path, plan, &mut out)?,
+        Format::Text | Format::Protobuf => text(path, plan, &mut out)?,
     }
     Ok(out)
 }

@@ -20,49 +20,7 @@ mod kind {
     pub(super) const HTTP2_RESPONSE: u32 = 4;
 }
 
-/// A command line is the payload, and has no ends.
-pub(super) fn command(command: &event::Command, sequence: u64, limit: Option<usize>) -> Event {
-    let payload = cut(&command.line, limit);
-    Event {
-        timestamp: i64::try_from(command.ts.0).unwrap_or(i64::MAX),
-        pid: command.pid.into(),
-        pname: command.comm.to_string(),
-        length: u32::try_from(command.line.len()).unwrap_or(u32::MAX),
-        payload: payload.to_vec(),
-        sequence,
-        tid: command.tid,
-        uid: command.uid,
-        exe: command.exe.as_deref().map(str::to_owned),
-        library: command.shell.path.clone(),
-        data_length: command.line.len() as u64,
-        cut: payload.len() < command.line.len(),
-        ..Event::default()
-    }
-}
-
-/// A statement is the payload.
-pub(super) fn query(query: &event::Query, sequence: u64, limit: Option<usize>) -> Event {
-    let text = query.text.as_deref().unwrap_or_default();
-    let payload = cut(text, limit);
-    Event {
-        timestamp: i64::try_from(query.ts.0).unwrap_or(i64::MAX),
-        pid: query.pid.into(),
-        pname: query.comm.to_string(),
-        length: u32::try_from(text.len()).unwrap_or(u32::MAX),
-        payload: payload.to_vec(),
-        sequence,
-        tid: query.tid,
-        uid: query.uid,
-        exe: query.exe.as_deref().map(str::to_owned),
-        connection: query.connection.unwrap_or(0),
-        library: query.server.path.clone(),
-        data_length: text.len() as u64,
-        cut: payload.len() < text.len(),
-        ..Event::default()
-    }
-}
-
-pub(super) fn event(record: &Record<'_>, sequence: u64, limit: Option<usize>) -> Event {
+pub(super) fn event(record: &Record<'_>, limit: Option<usize>) -> Event {
     let conn = record.conn;
     let sent = record.dir == event::Direction::Send;
     let (from, to) = if sent { (conn.local, conn.remote) } else { (conn.remote, conn.local) };
@@ -82,7 +40,8 @@ pub(super) fn event(record: &Record<'_>, sequence: u64, limit: Option<usize>) ->
         length: u32::try_from(whole_len).unwrap_or(u32::MAX),
         cut: payload.len() < whole_len,
         payload,
-        sequence,
+        // Counted by the encoder.
+        sequence: 0,
         direction: if sent { Direction::Send } else { Direction::Recv }.into(),
         tid: record.tid,
         uid: conn.uid,

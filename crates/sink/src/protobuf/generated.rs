@@ -98,7 +98,7 @@ pub struct Event {
     pub local: ::core::option::Option<Endpoint>,
     #[prost(message, optional, tag = "27")]
     pub remote: ::core::option::Option<Endpoint>,
-    /// The path of the library, or of the program that contains it.
+    /// The path of the library or program that was probed.
     #[prost(string, tag = "28")]
     pub library: ::prost::alloc::string::String,
     /// True length in bytes of what the record carries (of an HTTP message: of its body).
@@ -108,7 +108,7 @@ pub struct Event {
     #[prost(bool, tag = "30")]
     pub cut: bool,
     /// What it is.
-    #[prost(oneof = "event::Content", tags = "40, 41, 42, 43, 44, 45")]
+    #[prost(oneof = "event::Content", tags = "40, 41, 42, 43, 44, 45, 46, 47")]
     pub content: ::core::option::Option<event::Content>,
 }
 /// Nested message and enum types in `Event`.
@@ -128,6 +128,10 @@ pub mod event {
         Sse(super::ServerSentEvent),
         #[prost(message, tag = "45")]
         Hole(super::Hole),
+        #[prost(message, tag = "46")]
+        Command(super::Command),
+        #[prost(message, tag = "47")]
+        Query(super::Query),
     }
 }
 /// One end of a socket.
@@ -315,6 +319,67 @@ pub struct Hole {
     #[prost(string, tag = "2")]
     pub cause: ::prost::alloc::string::String,
 }
+/// A command that was entered into a shell: its line is the event's payload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Command {
+    /// The process that started the shell.
+    #[prost(uint32, optional, tag = "1")]
+    pub ppid: ::core::option::Option<u32>,
+    /// The user that logged in.
+    #[prost(uint32, optional, tag = "2")]
+    pub login_uid: ::core::option::Option<u32>,
+    /// The controlling terminal.
+    #[prost(string, optional, tag = "3")]
+    pub tty: ::core::option::Option<::prost::alloc::string::String>,
+    /// The working directory.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub cwd: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    /// Present if a part of the line is missing: why.
+    #[prost(string, optional, tag = "5")]
+    pub incomplete: ::core::option::Option<::prost::alloc::string::String>,
+    /// `returned`, `exec`, `exit`, `running`.
+    #[prost(string, tag = "6")]
+    pub ending: ::prost::alloc::string::String,
+    #[prost(int32, optional, tag = "7")]
+    pub status: ::core::option::Option<i32>,
+    #[prost(uint64, optional, tag = "8")]
+    pub duration_ns: ::core::option::Option<u64>,
+}
+/// A statement of a database server's client: its text is the event's payload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Query {
+    /// `mysql`, `mariadb`, `postgresql`.
+    #[prost(string, tag = "1")]
+    pub system: ::prost::alloc::string::String,
+    /// `query`, `prepare`, `bind`, `execute`; absent if unknown.
+    #[prost(string, optional, tag = "2")]
+    pub operation: ::core::option::Option<::prost::alloc::string::String>,
+    /// The connection's number within the server.
+    #[prost(uint64, optional, tag = "3")]
+    pub connection: ::core::option::Option<u64>,
+    #[prost(string, optional, tag = "4")]
+    pub user: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "5")]
+    pub schema: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "6")]
+    pub client: ::core::option::Option<::prost::alloc::string::String>,
+    /// The text is not known; the payload is empty then.
+    #[prost(bool, tag = "7")]
+    pub text_unknown: bool,
+    /// Present if a part of the text is missing: why.
+    #[prost(string, optional, tag = "8")]
+    pub incomplete: ::core::option::Option<::prost::alloc::string::String>,
+    /// `done`, `failed`, `unfinished`.
+    #[prost(string, tag = "9")]
+    pub outcome: ::prost::alloc::string::String,
+    /// If it failed: the number or SQLSTATE that the client was told.
+    #[prost(string, optional, tag = "10")]
+    pub error: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "11")]
+    pub rows: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "12")]
+    pub duration_ns: ::core::option::Option<u64>,
+}
 /// What a LogEntry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -345,7 +410,7 @@ impl LogType {
         }
     }
 }
-/// Which way something went, from the captured program's view.
+/// Which way something went, from the captured program's view; unknown of commands and statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Direction {

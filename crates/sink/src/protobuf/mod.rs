@@ -1,6 +1,7 @@
 //! Records as the messages of `proto/ecapture.proto`, each after its length.
 
 mod encode;
+mod spoken;
 
 /// Made from the schema; `tests/schema_is_current.rs` keeps it so.
 #[allow(
@@ -15,7 +16,7 @@ pub mod generated;
 
 use crate::Encoder;
 use event::Record;
-use generated::{LogEntry, LogType, log_entry};
+use generated::{Event, LogEntry, LogType, log_entry};
 use prost::Message as _;
 
 /// What the user can choose.
@@ -41,28 +42,23 @@ impl ProtobufEncoder {
 
 impl Encoder for ProtobufEncoder {
     fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
-        self.sequence += 1;
-        let event = encode::event(record, self.sequence, self.options.tsize);
-        let entry = LogEntry {
-            log_type: LogType::Event.into(),
-            payload: Some(log_entry::Payload::EventPayload(event)),
-        };
-        append(&entry, out);
+        let event = encode::event(record, self.options.tsize);
+        self.append(event, out);
     }
 
     fn command(&mut self, command: &event::Command, out: &mut Vec<u8>) {
-        self.sequence += 1;
-        let event = encode::command(command, self.sequence, self.options.tsize);
-        let entry = LogEntry {
-            log_type: LogType::Event.into(),
-            payload: Some(log_entry::Payload::EventPayload(event)),
-        };
-        append(&entry, out);
+        self.append(spoken::command(command, self.options.tsize), out);
     }
 
     fn query(&mut self, query: &event::Query, out: &mut Vec<u8>) {
+        self.append(spoken::query(query, self.options.tsize), out);
+    }
+}
+
+impl ProtobufEncoder {
+    fn append(&mut self, event: Event, out: &mut Vec<u8>) {
         self.sequence += 1;
-        let event = encode::query(query, self.sequence, self.options.tsize);
+        let event = Event { sequence: self.sequence, ..event };
         let entry = LogEntry {
             log_type: LogType::Event.into(),
             payload: Some(log_entry::Payload::EventPayload(event)),

@@ -7,4 +7,5 @@ mod queries;
 mod round_trip;
 mod samples;
 mod schema;
+mod stored;
 mod text;

@@ -25,7 +25,7 @@ use text::Text;
 
 /// Runs `ecapture tls` and its like.
 pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
-    crate::log::start(&config.global)?;
+    crate::log::start(&config.global, config.text.then_some(config.capture.format))?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
     let text = config.text.then(|| text::Opened::new(config, common)).transpose()?;
     let needs_keys = config.keylog.is_some() || config.packets.is_some();
@@ -222,11 +222,12 @@ impl Module for Tls {
 
     fn balance(&self) -> Balance {
         let mut lost = LossTable::default();
-        let (mut records, mut plaintext) = (0, None);
+        let (mut records, mut plaintext, mut destinations) = (0, None, Vec::new());
         if let Some(text) = &self.text {
             text.add_losses(&mut lost);
             records = text.records();
             plaintext = Some(text.plaintext());
+            destinations = text.destinations();
         }
         if let Some(keys) = &self.keys {
             keys.add_losses(&mut lost);
@@ -235,7 +236,10 @@ impl Module for Tls {
             packets.add_losses(&mut lost);
         }
         let libraries = self.attached.iter().map(|attached| self.library(attached)).collect();
-        let mut balance = Balance::new(&lost, records, libraries);
+        for destination in &destinations {
+            lost.add("destination", destination.lost(), 0);
+        }
+        let mut balance = Balance::new(&lost, records, libraries).with_destinations(destinations);
         if let Some(plaintext) = plaintext {
             balance = balance.with_plaintext(plaintext);
         }

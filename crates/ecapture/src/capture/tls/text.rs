@@ -6,6 +6,7 @@ use super::super::output::Writer;
 use super::super::{Common, SETTLED};
 use super::connections::Connections;
 use super::plan::Plan;
+use crate::destination::DestinationReport;
 use anyhow::bail;
 use cli::{TlsConfig, TlsFamily};
 use event::{Event, LossTable};
@@ -33,7 +34,7 @@ impl Opened {
         Ok(Self {
             writer: Writer::open(common, config.har.as_deref())?,
             flow: Flow::new(flow::Options { parse: config.parse, ..Default::default() }),
-            to_stdout: config.capture.output.is_none(),
+            to_stdout: config.capture.stdout,
         })
     }
 
@@ -163,6 +164,10 @@ impl Text {
 
     pub(super) fn records(&self) -> u64 {
         self.writer.records()
+    }
+
+    pub(super) fn destinations(&self) -> Vec<DestinationReport> {
+        self.writer.destinations()
     }
 
     pub(super) fn plaintext(&self) -> Plaintext {
