@@ -38,6 +38,11 @@ impl Load {
         self.process.pid()
     }
 
+    /// Whether it still goes on.
+    pub fn is_running(&mut self) -> bool {
+        !self.process.ends_within(Duration::ZERO)
+    }
+
     /// Waits for its end.
     pub fn finish(self) -> Report {
         let done = self.process.finish().success();

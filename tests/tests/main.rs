@@ -1,6 +1,7 @@
 //! End to end: real programs against the built binary, grouped by what a user does.
 
 mod addresses;
+mod control;
 mod databases;
 mod discovery;
 mod errors;

@@ -114,12 +114,38 @@ pub(crate) struct GlobalArgs {
     /// Where captured events go (not available yet, see --output).
     #[arg(long, value_name = "ADDRESS", value_parser = address_parser(), hide = true)]
     pub(crate) eventaddr: Option<Address>,
-    /// Address of the WebSocket server for eCaptureQ (not available yet).
-    #[arg(long, value_name = "URL", value_parser = values::websocket_server, hide = true)]
+    /// Serve captured events to the eCaptureQ GUI: `ws://127.0.0.1:28257/`. See docs/control.md.
+    #[arg(long, value_name = "URL", value_parser = values::websocket_server)]
     pub(crate) ecaptureq: Option<String>,
-    /// Address of the HTTP configuration server (not available yet).
-    #[arg(long, value_name = "HOST:PORT", value_parser = values::listen, hide = true)]
+    /// Serve the HTTP interface that shows and changes what is captured: 127.0.0.1:28256. See
+    /// docs/control.md.
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::listen)]
     pub(crate) listen: Option<String>,
+    /// With --listen or --ecaptureq: the token that clients must show is in this file, which nobody
+    /// else may read [default: a new one, printed at the start].
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    pub(crate) token_file: Option<PathBuf>,
+    /// With --ecaptureq: needs no token. Every program on this host, of any user, can then read
+    /// everything that is captured.
+    #[arg(long)]
+    pub(crate) no_token: bool,
+    /// With --listen or --ecaptureq: serve other machines without encryption. Tokens and plaintext
+    /// cross the network in the clear.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// With --listen or --ecaptureq: serve by TLS with this certificate chain (PEM).
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key to --tls-cert (PEM).
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// With --listen or --ecaptureq: a name by which clients may call the server, besides addresses and
+    /// localhost; repeatable.
+    #[arg(long, value_name = "NAME", action = ArgAction::Append)]
+    pub(crate) allow_host: Vec<String>,
+    /// With --listen or --ecaptureq: web pages of this origin may connect; repeatable.
+    #[arg(long, value_name = "ORIGIN", action = ArgAction::Append)]
+    pub(crate) allow_origin: Vec<String>,
     /// Begin a new event file after so many MB (not available yet).
     #[arg(long, value_name = "MB", hide = true, allow_negative_numbers = true)]
     pub(crate) eventroratesize: Option<u16>,

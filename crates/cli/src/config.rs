@@ -46,6 +46,29 @@ pub struct Global {
     pub pids: Vec<u32>,
     /// Only this user (effective id, 0 is root); `None` is all.
     pub uid: Option<u32>,
+    /// The servers for control from outside.
+    pub control: ControlConfig,
+}
+
+/// `--listen`, `--ecaptureq` and what goes with them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ControlConfig {
+    /// `HOST:PORT` of the HTTP interface.
+    pub listen: Option<String>,
+    /// `HOST:PORT` of the event stream.
+    pub ecaptureq: Option<String>,
+    /// Where the token is; `None`: a new one is made.
+    pub token_file: Option<PathBuf>,
+    /// The event stream is for everybody.
+    pub no_token: bool,
+    /// Other machines are served without encryption.
+    pub insecure: bool,
+    /// Certificate chain and private key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// More names of the servers.
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may connect.
+    pub origins: Vec<String>,
 }
 
 /// `-b`: whether the kernel's type information is used.

@@ -20,9 +20,9 @@ mod values;
 mod version;
 
 pub use config::{
-    BtfMode, CaptureConfig, Color, Command, DatabaseConfig, DatabaseKind, DoctorConfig, Format,
-    Global, InspectConfig, InspectTarget, PacketConfig, Place, Placement, Rotate, ShellConfig,
-    ShellKind, TlsConfig, TlsFamily,
+    BtfMode, CaptureConfig, Color, Command, ControlConfig, DatabaseConfig, DatabaseKind,
+    DoctorConfig, Format, Global, InspectConfig, InspectTarget, PacketConfig, Place, Placement,
+    Rotate, ShellConfig, ShellKind, TlsConfig, TlsFamily,
 };
 pub use exit::Exit;
 pub use generate::{Shell, write_completion, write_man_pages};

@@ -13,19 +13,12 @@ struct NotYet {
 }
 
 #[rustfmt::skip]
-static GLOBAL: [NotYet; 6] = [
+static GLOBAL: [NotYet; 4] = [
     NotYet { what: "--logaddr with a network address", instead: "Give a file.", is_used: |args| matches!(args.logaddr, Some(Address::Network(_))) },
     NotYet { what: "--eventaddr", instead: "Use --output FILE.", is_used: |args| args.eventaddr.as_ref().is_some_and(|address| *address != Address::Default) },
-    NotYet { what: "--ecaptureq", instead: "", is_used: |args| is_filled(args.ecaptureq.as_ref()) },
-    NotYet { what: "--listen", instead: "", is_used: |args| is_filled(args.listen.as_ref()) },
     NotYet { what: "--eventroratesize", instead: "", is_used: |args| args.eventroratesize.is_some_and(|size| size != 0) },
     NotYet { what: "--eventroratetime", instead: "", is_used: |args| args.eventroratetime.is_some_and(|time| time != 0) },
 ];
-
-/// The old defaults were empty strings, so scripts may give them.
-fn is_filled(value: Option<&String>) -> bool {
-    value.is_some_and(|value| !value.is_empty())
-}
 
 pub(crate) fn check_global(args: &GlobalArgs) -> Result<(), Exit> {
     let Some(entry) = GLOBAL.iter().find(|entry| (entry.is_used)(args)) else { return Ok(()) };

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use cli::{
-    BtfMode, CaptureConfig, Color, Command, DatabaseKind, Exit, Format, Global, InspectTarget,
-    MODULES, PacketConfig, Place, Placement, Rotate, TlsConfig, TlsFamily,
+    BtfMode, CaptureConfig, Color, Command, ControlConfig, DatabaseKind, Exit, Format, Global,
+    InspectTarget, MODULES, PacketConfig, Place, Placement, Rotate, TlsConfig, TlsFamily,
 };
 use std::ffi::OsString;
 use std::path::Path;
@@ -56,6 +56,7 @@ fn the_defaults_are_the_old_ones() {
         buffer_bytes_per_cpu: 4 << 20,
         pids: Vec::new(),
         uid: None,
+        control: ControlConfig::default(),
     };
     assert_eq!(config.global, expected);
     let expected = CaptureConfig {
@@ -296,6 +297,35 @@ fn errors_name_the_flag_the_value_and_the_reason() {
     }
 }
 
+#[test]
+fn servers_are_off_unless_asked_for_and_then_as_told() {
+    let control = |line| tls(line).global.control;
+    assert_eq!(control("tls --listen= --ecaptureq="), ControlConfig::default());
+    let line = "tls --listen localhost:28256 --ecaptureq ws://127.0.0.1:28257/ --token-file t --no-token \
+                --tls-cert c --tls-key k --allow-host a --allow-host b --allow-origin http://o";
+    let expected = ControlConfig {
+        listen: Some("localhost:28256".to_owned()),
+        ecaptureq: Some("127.0.0.1:28257".to_owned()),
+        token_file: Some("t".into()),
+        no_token: true,
+        insecure: false,
+        tls: Some(("c".into(), "k".into())),
+        hosts: vec!["a".to_owned(), "b".to_owned()],
+        origins: vec!["http://o".to_owned()],
+    };
+    assert_eq!(control(line), expected);
+}
+
+#[test]
+fn flags_of_servers_without_a_server_are_refused() {
+    for flags in ["--token-file t", "--insecure", "--tls-cert c --tls-key k", "--allow-host h"] {
+        let text = error(&format!("tls {flags}"));
+        assert!(text.contains("goes with --listen or --ecaptureq only"), "{flags}: {text}");
+    }
+    assert!(error("tls --listen h:1 --no-token").contains("--no-token"));
+    assert!(error("tls --listen h:1 --tls-cert c").contains("--tls-key"));
+}
+
 /// Flags of the old command line that cannot be done yet, and the name in the error.
 #[rustfmt::skip]
 const NOT_YET: &[(&str, &str)] = &[
@@ -303,8 +333,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("tls -l ws://127.0.0.1:8090/log", "--logaddr"),
     ("--eventaddr events.log tls", "--eventaddr"),
     ("tls --eventaddr wss://host:1/x", "--eventaddr"),
-    ("tls --ecaptureq ws://127.0.0.1:28257/", "--ecaptureq"),
-    ("doctor --listen localhost:28256", "--listen"),
     ("tls --eventroratesize 1", "--eventroratesize"),
     ("tls --eventroratetime 1", "--eventroratetime"),
 ];
@@ -451,7 +479,7 @@ fn every_command_has_examples_and_they_are_right() {
 #[test]
 fn help_speaks_of_no_flag_that_cannot_be_used() {
     let help = parse("tls --help").unwrap_err().text;
-    for flag in ["--ecaptureq", "--listen", "--eventrorate", "--perf-reorder"] {
+    for flag in ["--eventrorate", "--perf-reorder"] {
         assert!(!help.contains(flag), "{flag}");
     }
 }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod database;
 mod error;
 pub mod features;
+mod filter;
 pub mod gotls;
 mod intake;
 pub mod keys;

@@ -32,7 +32,7 @@ pub(crate) fn open(
                 Some(value) if value.len() == bytes.len() => value.copy_from_slice(&bytes),
                 _ => return Err(Error::Missing("configuration")),
             }
-        } else if name == "pids" && configuration.filter_pid == 0 {
+        } else if name == "pids" && configuration.filter_pid == 0 && configuration.changeable == 0 {
             map.set_max_entries(1).map_err(|source| Error::Map { map: "pids", source })?;
         }
     }

@@ -166,7 +166,7 @@ pub(crate) struct Configuration {
     pub(crate) filter_cgroup: u8,
     pub(crate) follow_children: u8,
     pub(crate) have_cookie: u8,
-    pub(crate) reserved: [u8; 3],
+    pub(crate) changeable: u8,
 }
 
 impl Configuration {
@@ -182,6 +182,7 @@ impl Configuration {
             self.follow_children,
             self.have_cookie,
         ]);
+        bytes[22] = self.changeable;
         bytes
     }
 }

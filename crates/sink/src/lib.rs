@@ -2,6 +2,7 @@
 //!
 //! * [`Encoder`]: one record in, its bytes out. [`TextEncoder`] is for people, [`JsonEncoder`] for
 //!   programs; `docs/events.md` describes the latter's lines.
+//!   [`ProtobufEncoder`] writes the messages of `proto/ecapture.proto`.
 //! * [`Output`]: an encoder, a buffer and a destination. It knows when nobody reads any more.
 //! * [`Har`]: HTTP exchanges for the network panels of browsers.
 //! * [`KeyLog`]: TLS secrets to a key log that Wireshark reads.
@@ -18,6 +19,7 @@ mod kind;
 mod output;
 mod pcapng;
 mod private_file;
+mod protobuf;
 mod text;
 mod time;
 
@@ -27,7 +29,13 @@ pub use keylog::{KeyLog, KeyLogStats, Logged};
 pub use output::{Destination, Output, OutputError, OutputState, OutputStats};
 pub use pcapng::{Interface, InterfaceCounts, Pcapng, PcapngError, PcapngStats, Rotation, Section};
 pub use private_file::{PrivateFileError, create_private};
+pub use protobuf::{ProtobufEncoder, ProtobufOptions, run_log};
 pub use text::{TextEncoder, TextOptions};
+
+/// The messages of `proto/ecapture.proto`.
+pub mod proto {
+    pub use crate::protobuf::generated::*;
+}
 
 /// Turns records into bytes.
 pub trait Encoder {

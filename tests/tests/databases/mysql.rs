@@ -70,6 +70,8 @@ fn outcomes(server: &Server) -> u64 {
     assert_eq!(client.execute(statement), Ok(Some(2)));
     assert_eq!(client.query("drop table t"), Ok(Some(0)));
     assert_eq!(client.execute(statement), Err(1146));
+    // A statement ends after its answer went out: surely when the next one is answered.
+    assert_eq!(client.query("do 0"), Ok(Some(0)));
     client.connection
 }
 

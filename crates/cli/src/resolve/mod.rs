@@ -5,7 +5,8 @@ mod tls;
 
 use crate::args::{Args, CaptureArgs, CommandArgs, GlobalArgs};
 use crate::config::{
-    BtfMode, CaptureConfig, Command, DoctorConfig, Format, Global, InspectConfig, InspectTarget,
+    BtfMode, CaptureConfig, Command, ControlConfig, DoctorConfig, Format, Global, InspectConfig,
+    InspectTarget,
 };
 use crate::values::{self, Address, MAPSIZE_UNIT, User};
 use crate::{Exit, not_yet, version_line};
@@ -149,7 +150,7 @@ fn is_empty(path: &Path) -> bool {
 
 /// Joins what was given before and after the command; of a single value the latter counts.
 fn global(before: GlobalArgs, after: GlobalArgs, errors: &mut Errors<'_>) -> Result<Global, Exit> {
-    let args = GlobalArgs {
+    let mut args = GlobalArgs {
         debug: before.debug | after.debug,
         quiet: before.quiet | after.quiet,
         pid: [before.pid, after.pid].concat(),
@@ -162,6 +163,13 @@ fn global(before: GlobalArgs, after: GlobalArgs, errors: &mut Errors<'_>) -> Res
         eventaddr: after.eventaddr.or(before.eventaddr),
         ecaptureq: after.ecaptureq.or(before.ecaptureq),
         listen: after.listen.or(before.listen),
+        token_file: after.token_file.or(before.token_file),
+        no_token: before.no_token | after.no_token,
+        insecure: before.insecure | after.insecure,
+        tls_cert: after.tls_cert.or(before.tls_cert),
+        tls_key: after.tls_key.or(before.tls_key),
+        allow_host: [before.allow_host, after.allow_host].concat(),
+        allow_origin: [before.allow_origin, after.allow_origin].concat(),
         eventroratesize: after.eventroratesize.or(before.eventroratesize),
         eventroratetime: after.eventroratetime.or(before.eventroratetime),
     };
@@ -169,6 +177,7 @@ fn global(before: GlobalArgs, after: GlobalArgs, errors: &mut Errors<'_>) -> Res
     if args.debug && args.quiet {
         return Err(errors.conflict("the argument '--debug' cannot be used with '--quiet'"));
     }
+    let control = control(&mut args, errors)?;
     Ok(Global {
         debug: args.debug,
         quiet: args.quiet,
@@ -189,6 +198,49 @@ fn global(before: GlobalArgs, after: GlobalArgs, errors: &mut Errors<'_>) -> Res
             Some(User::Id(uid)) => Some(uid),
             Some(User::All) | None => None,
         },
+        control,
+    })
+}
+
+fn control(args: &mut GlobalArgs, errors: &mut Errors<'_>) -> Result<ControlConfig, Exit> {
+    let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
+    let listen = filled(args.listen.take());
+    let ecaptureq = filled(args.ecaptureq.take())
+        .map(|url| url.trim_start_matches("ws://").trim_end_matches('/').to_owned());
+    if listen.is_none() && ecaptureq.is_none() {
+        let given = [
+            ("--token-file", args.token_file.is_some()),
+            ("--no-token", args.no_token),
+            ("--insecure", args.insecure),
+            ("--tls-cert", args.tls_cert.is_some()),
+            ("--allow-host", !args.allow_host.is_empty()),
+            ("--allow-origin", !args.allow_origin.is_empty()),
+        ];
+        if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+            return Err(errors.conflict(&format!(
+                "the argument '{flag}' goes with --listen or --ecaptureq only"
+            )));
+        }
+    }
+    if args.no_token && ecaptureq.is_none() {
+        return Err(errors.conflict(
+            "the argument '--no-token' goes with --ecaptureq only: --listen always needs the token",
+        ));
+    }
+    if args.no_token && args.token_file.is_some() && listen.is_none() {
+        return Err(errors.conflict(
+            "the argument '--no-token' cannot be used with '--token-file' without --listen",
+        ));
+    }
+    Ok(ControlConfig {
+        listen,
+        ecaptureq,
+        token_file: args.token_file.take().filter(|path| !is_empty(path)),
+        no_token: args.no_token,
+        insecure: args.insecure,
+        tls: args.tls_cert.take().zip(args.tls_key.take()),
+        hosts: std::mem::take(&mut args.allow_host),
+        origins: std::mem::take(&mut args.allow_origin),
     })
 }
 

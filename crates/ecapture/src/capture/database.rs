@@ -53,7 +53,7 @@ struct Databases {
 
 impl Databases {
     fn load(config: &DatabaseConfig, writer: Writer, scope: Scope) -> anyhow::Result<Self> {
-        let Scope { pids, follow_children, uid, cgroup, use_btf } = scope;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope;
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             queue_bytes: QUEUE,

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// What says whether a file is one to plan for.
@@ -47,6 +48,12 @@ pub(crate) struct Search<P> {
     arrived: OwnedFd,
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The planner for one search; another may have it too.
+pub(crate) fn shared<P: 'static>(planner: &Arc<Mutex<Planner<P>>>) -> Planner<P> {
+    let planner = Arc::clone(planner);
+    Box::new(move |candidate| planner.lock().unwrap_or_else(PoisonError::into_inner)(candidate))
 }
 
 /// The file at `path`, if it is one to plan for.

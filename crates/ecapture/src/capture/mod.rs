@@ -5,6 +5,7 @@
 //! side counts what is lost. A third thread finds the files to probe.
 
 mod balance;
+pub(crate) mod control;
 mod database;
 mod files;
 mod module;
@@ -22,8 +23,9 @@ use crate::child::{self, Child};
 use crate::{go, log};
 use anyhow::{Context as _, bail};
 use cli::{BtfMode, CaptureConfig, Global};
+use control::Control;
 use files::{Finding, Search};
-use module::{Files, Module, Scope};
+use module::{Files, Module, Planner, Scope};
 use rustix::process::Signal;
 use signals::Signals;
 use std::fs::File;
@@ -31,6 +33,7 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use wait::Waiter;
 
@@ -47,15 +50,22 @@ struct Common<'a> {
     notes: &'a [String],
 }
 
+/// The planner, for one search after the other.
+type Shared<P> = Arc<Mutex<Planner<P>>>;
+
 /// A running capture with everything that belongs to it.
 struct Run<'a, M: Module> {
     common: Common<'a>,
     started: Instant,
+    begun: Instant,
     child: Option<Child>,
     search: Search<M::Plan>,
     given: Vec<PathBuf>,
     flag: &'static str,
     what: &'static str,
+    test: fn(&[u8]) -> bool,
+    plan: Shared<M::Plan>,
+    control: Option<Control<M::Plan>>,
     module: M,
     summary: Option<File>,
     waiter: Waiter,
@@ -93,6 +103,7 @@ impl<'a, M: Module> Run<'a, M> {
                 bail!("--pid {pid}: there is no such process");
             }
         }
+        let server = control::Bound::new(&global.control)?;
         let flag = files.flag;
         let mut candidates = files
             .given
@@ -113,6 +124,7 @@ impl<'a, M: Module> Run<'a, M> {
             uid: global.uid,
             cgroup,
             use_btf: use_btf(global.btf)?,
+            changeable: server.as_ref().is_some_and(control::Bound::takes_changes),
         })?;
         tracing::debug!("programs loaded after {:?}", started.elapsed());
 
@@ -125,11 +137,12 @@ impl<'a, M: Module> Run<'a, M> {
             let installed = files.installed.iter();
             candidates.extend(installed.filter_map(|path| files::program(path, files.test)));
         }
+        let plan = Arc::new(Mutex::new(files.plan));
         let search = Search::start(files::Options {
             given: candidates,
             pids: global.pids.clone(),
             test: files.test,
-            plan: files.plan,
+            plan: files::shared(&plan),
             everything,
         })
         .context("cannot start to search for files to probe")?;
@@ -138,14 +151,23 @@ impl<'a, M: Module> Run<'a, M> {
         for fd in module.fds() {
             waiter.add(fd)?;
         }
+        let control =
+            server.map(|server| server.start(common, files.flag, &files.given)).transpose()?;
+        if let Some(control) = &control {
+            waiter.add(control.fd())?;
+        }
         Ok(Self {
             common,
             started,
+            begun: started,
             child,
             search,
             given: files.given,
             flag,
             what: files.what,
+            test: files.test,
+            plan,
+            control,
             module,
             summary,
             waiter,
@@ -167,6 +189,7 @@ impl<'a, M: Module> Run<'a, M> {
                 return Ok(());
             }
             self.take_findings()?;
+            self.take_requests();
             for signal in signals.take() {
                 match (&self.child, signal) {
                     (_, Signal::CHILD) => {}

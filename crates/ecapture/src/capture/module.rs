@@ -1,7 +1,9 @@
 //! What a capture module brings; the run does the rest.
 
 use super::balance::Balance;
+use anyhow::bail;
 use discover::Candidate;
+use std::num::NonZeroU64;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +37,17 @@ pub(crate) struct Scope {
     pub(crate) cgroup: Option<OwnedFd>,
     /// The kernel's type information may be used.
     pub(crate) use_btf: bool,
+    /// All of this, and the probes, can be changed while the capture runs.
+    pub(crate) changeable: bool,
+}
+
+/// How records look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct View {
+    /// Payloads in hexadecimal.
+    pub(crate) hex: bool,
+    /// At most so many bytes of a payload.
+    pub(crate) tsize: Option<NonZeroU64>,
 }
 
 impl Scope {
@@ -46,6 +59,7 @@ impl Scope {
             uid: self.uid,
             cgroup: self.cgroup.as_ref().map(OwnedFd::try_clone).transpose()?,
             use_btf: self.use_btf,
+            changeable: self.changeable,
         })
     }
 }
@@ -69,6 +83,8 @@ pub(crate) struct Files<P> {
     pub(crate) what: &'static str,
 }
 
+const CANNOT_CHANGE: &str = "this module cannot be changed while it runs: start ecapture anew";
+
 /// A capture module once its programs are in the kernel.
 pub(crate) trait Module {
     /// What there is to attach to in one file.
@@ -79,6 +95,26 @@ pub(crate) trait Module {
 
     /// Puts probes into a file.
     fn attach(&mut self, plan: Self::Plan) -> anyhow::Result<()>;
+
+    /// Captures what `scope` says from now on, by the probes that there are: its processes are those of
+    /// before.
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        let _ = scope;
+        bail!(CANNOT_CHANGE)
+    }
+
+    /// Has probes for these plans and no others, in the processes of `scope`, and captures what that
+    /// says: every call by the old probes or by the new ones. If it fails, nothing has changed.
+    fn replace(&mut self, plans: Vec<Self::Plan>, scope: &Scope) -> anyhow::Result<()> {
+        let _ = (plans, scope);
+        bail!(CANNOT_CHANGE)
+    }
+
+    /// Writes records like this from now on.
+    fn set_view(&mut self, view: View) -> anyhow::Result<()> {
+        let _ = view;
+        bail!(CANNOT_CHANGE)
+    }
 
     /// How many files have probes.
     fn attached(&self) -> usize;

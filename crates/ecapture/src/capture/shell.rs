@@ -61,7 +61,7 @@ struct Shells {
 
 impl Shells {
     fn load(config: &ShellConfig, writer: Writer, scope: Scope) -> anyhow::Result<Self> {
-        let Scope { pids, follow_children, uid, cgroup, use_btf } = scope;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope;
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             use_btf,

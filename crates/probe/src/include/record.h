@@ -147,7 +147,26 @@ struct configuration {
 	__u8 follow_children; /* children of traced processes are traced */
 	__u8 have_cookie;     /* bpf_get_attach_cookie, Linux 5.15 */
 	__u8 never;	      /* 0 */
-	__u8 reserved[2];
+	__u8 changeable;      /* the filter is in `filters`, not here */
+	__u8 reserved;
+};
+
+/* A filter that user space changes while programs run. */
+struct filter {
+	__u32 uid;
+	__u8 pid_mask;	    /* only processes with one of these bits in the map `pids`; 0: all */
+	__u8 filter_uid;    /* only threads whose user is `uid` */
+	__u8 filter_cgroup; /* only tasks in the cgroup in `cgroups` at this filter's place */
+	__u8 reserved;
+};
+
+/*
+ * User space writes the filter that is not in use and then one byte, so that a call is judged by
+ * the old filter or the new one and by nothing in between.
+ */
+struct filters {
+	struct filter filter[2];
+	__u64 current; /* 0 or 1 */
 };
 
 /* What both sides read and write while they run. */

@@ -26,6 +26,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* Set before load. */
 const volatile struct configuration configuration = {};
 
+#define CHANGEABLE_FILTER
 #include "filter.h"
 #include "uprobe.h"
 
@@ -43,6 +44,7 @@ struct {
 /* Integer arguments in registers: what x86-64 has. */
 struct arguments {
 	__u64 value[6];
+	__u64 left; /* 0, or 1 and the generation of the probe that saw the return */
 };
 
 /* A call is known by the stack pointer that it returns with; SSL_connect jumps to SSL_do_handshake.
@@ -181,6 +183,12 @@ static __always_inline __u32 function_of(__u64 cookie)
 	return (cookie >> 16) & 0xffff;
 }
 
+/* Probes that are placed anew, beside the old ones, have another than these. */
+static __always_inline __u32 generation_of(__u64 cookie)
+{
+	return cookie >> 56;
+}
+
 SEC("uprobe")
 int keys_logged(struct pt_regs *ctx)
 {
@@ -237,7 +245,7 @@ int keys_enter(struct pt_regs *ctx)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct call_key key = {.pid_tgid = pid_tgid};
-	struct arguments arguments;
+	struct arguments arguments = {};
 
 	KEEP_TASK_STACK(ctx);
 	if (!wanted(pid_tgid))
@@ -278,6 +286,18 @@ int keys_leave(struct pt_regs *ctx)
 
 	KEEP_TASK_STACK(ctx);
 	found = bpf_map_lookup_elem(&calls, &key);
+	/*
+	 * While probes are replaced, the old and the new one of a function both run, one right
+	 * after the other: what the first has done the second leaves.
+	 */
+	if (configuration.changeable && found && found->left) {
+		__u32 left = found->left;
+
+		bpf_map_delete_elem(&calls, &key);
+		if (left != generation_of(cookie) + 1)
+			return 0;
+		found = 0;
+	}
 	if (!found) {
 		/* It began before we attached, or the table had no room. */
 		if (wanted(pid_tgid) && (__s32)PT_REGS_RC(ctx) > 0) {
@@ -287,7 +307,10 @@ int keys_leave(struct pt_regs *ctx)
 		return 0;
 	}
 	arguments = *found;
-	bpf_map_delete_elem(&calls, &key);
+	if (configuration.changeable)
+		found->left = generation_of(cookie) + 1;
+	else
+		bpf_map_delete_elem(&calls, &key);
 	function = bpf_map_lookup_elem(&functions, &number);
 	if (!function || (__s32)PT_REGS_RC(ctx) <= 0)
 		return 0;

@@ -11,6 +11,7 @@ use crate::attach::{Place, Probe, Sites, close_all};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features, Without};
+use crate::filter::{Filter, Filters};
 use crate::gotls;
 use crate::memory;
 use crate::object;
@@ -20,7 +21,9 @@ use event::{Library, Secret};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object};
 use rustix::event::epoll;
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -39,6 +42,8 @@ pub struct Options {
     pub use_btf: bool,
     /// Features of the kernel to do without, for tests.
     pub without: Without,
+    /// The filter and the probes can be changed while the programs run.
+    pub changeable: bool,
 }
 
 /// One function that sees secrets.
@@ -147,6 +152,23 @@ const PERF_BUFFER_BYTES: usize = 512 << 10;
 /// [`Keys::drain`] returns after so many bytes.
 const BUDGET: usize = 1 << 20;
 
+/// A library and where its probes go.
+pub struct Placing<'a> {
+    /// What it is called.
+    pub library: Arc<Library>,
+    /// The open file.
+    pub file: &'a File,
+    /// What to probe.
+    pub functions: &'a [KeyFunction],
+}
+
+/// Probes that are in place.
+#[derive(Default)]
+struct Placed {
+    probes: Vec<Probe>,
+    return_probes: Vec<Probe>,
+}
+
 /// A running capture of secrets.
 pub struct Keys {
     probes: Vec<Probe>,
@@ -157,7 +179,13 @@ pub struct Keys {
     counters: MapHandle,
     clock: Clock,
     libraries: Vec<Arc<Library>>,
-    functions: usize,
+    functions: Vec<KeyFunction>,
+    /// What is known of each library's file and functions, to recognise them.
+    placed: Vec<((u64, u64), Range<usize>)>,
+    /// If they can be changed.
+    filters: Option<Filters>,
+    /// Which of two sets of probes is in place: see [`Keys::replace`].
+    generation: u64,
     features: Features,
     pids: Option<Vec<u32>>,
     follow_children: bool,
@@ -180,6 +208,7 @@ impl Keys {
             filter_cgroup: u8::from(options.cgroup.is_some()),
             follow_children: u8::from(options.follow_children),
             have_cookie: u8::from(features.cookie),
+            changeable: u8::from(options.changeable),
             ..Configuration::default()
         };
         let bytes = compiled(use_btf, features.ring_buffer);
@@ -213,7 +242,10 @@ impl Keys {
             counters,
             clock: Clock::new(),
             libraries: Vec::new(),
-            functions: 0,
+            functions: Vec::new(),
+            placed: Vec::new(),
+            filters: options.changeable.then(Filters::default),
+            generation: 0,
             features,
             pids: options.pids.clone(),
             follow_children: options.follow_children,
@@ -222,11 +254,16 @@ impl Keys {
             notes: Vec::new(),
             object,
         };
-        for pid in options.pids.unwrap_or_default() {
-            keys.add_pid(pid)?;
-        }
-        if let Some(cgroup) = options.cgroup {
-            object::set_cgroup(&keys.object, &cgroup)?;
+        let filter = Filter { pids: options.pids, uid: options.uid, cgroup: options.cgroup };
+        if options.changeable {
+            keys.set_filter(&filter)?;
+        } else {
+            for pid in filter.pids.unwrap_or_default() {
+                keys.add_pid(pid)?;
+            }
+            if let Some(cgroup) = filter.cgroup {
+                object::set_cgroup(&keys.object, &cgroup)?;
+            }
         }
         if options.follow_children {
             keys.follow_children(use_btf);
@@ -263,6 +300,13 @@ impl Keys {
         object::add_pid(&self.object, pid)
     }
 
+    /// Captures other calls from now on: as
+    /// [`Capture::set_filter`](crate::tls::Capture::set_filter).
+    pub fn set_filter(&mut self, filter: &Filter) -> Result<(), Error> {
+        let filters = self.filters.as_mut().ok_or(Error::Missing("filters"))?;
+        filters.change(&self.object, filter)
+    }
+
     /// Attaches to `functions` of the open `file`.
     ///
     /// The probes belong to the file, as those of [`Capture::attach`](crate::tls::Capture::attach) do.
@@ -272,22 +316,78 @@ impl Keys {
         file: &File,
         functions: &[KeyFunction],
     ) -> Result<(), Error> {
+        let pids = Place::pids(self.pids.as_deref(), self.follow_children);
+        let mut placed = Placed::default();
+        let placing = Placing { library, file, functions };
+        self.place(&placing, &pids, self.generation, &mut placed)?;
+        self.probes.append(&mut placed.probes);
+        self.return_probes.append(&mut placed.return_probes);
+        Ok(())
+    }
+
+    /// Puts probes into these libraries and no others, in processes `pids`: as
+    /// [`Capture::replace`](crate::tls::Capture::replace). Secrets that are seen twice meanwhile are
+    /// handed out twice.
+    pub fn replace(
+        &mut self,
+        libraries: &[Placing<'_>],
+        pids: Option<Vec<u32>>,
+    ) -> Result<(), Error> {
+        let follow = self.follow_children && pids == self.pids;
+        let whom = Place::pids(pids.as_deref(), follow);
+        let generation = self.generation ^ 1;
+        let mut placed = Placed::default();
+        for placing in libraries {
+            if let Err(error) = self.place(placing, &whom, generation, &mut placed) {
+                close_all(&mut placed.return_probes);
+                close_all(&mut placed.probes);
+                return Err(error);
+            }
+        }
+        self.generation = generation;
+        self.pids = pids;
+        self.follow_children = follow;
+        // Returns before entries, as a return whose entry was not seen counts as a loss.
+        close_all(&mut std::mem::replace(&mut self.return_probes, placed.return_probes));
+        close_all(&mut std::mem::replace(&mut self.probes, placed.probes));
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        placing: &Placing<'_>,
+        pids: &[i32],
+        generation: u64,
+        placed: &mut Placed,
+    ) -> Result<(), Error> {
+        let Placing { library, file, functions } = placing;
+        let identity = file.metadata().map(|file| (file.dev(), file.ino())).map_err(|source| {
+            Error::Attach {
+                what: "probes".to_owned(),
+                path: library.path.clone(),
+                source: source.into(),
+            }
+        })?;
+        let known = self.placed.iter().position(|(known, range)| {
+            *known == identity && self.functions.get(range.clone()) == Some(*functions)
+        });
+        let number = known.unwrap_or(self.libraries.len());
+        let first = known.map_or(self.functions.len(), |known| self.placed[known].1.start);
         let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
-        let number = self.libraries.len();
         if number >= MAX_LIBRARIES {
             return Err(full("libraries", MAX_LIBRARIES));
         }
-        if self.functions + functions.len() > record::MAX_FUNCTIONS {
+        if first + functions.len() > record::MAX_FUNCTIONS {
             return Err(full("functions with keys", record::MAX_FUNCTIONS));
         }
         let [mut logged, mut enter, mut leave, mut go]: [Sites; 4] = Default::default();
-        for (index, function) in (self.functions..).zip(functions) {
+        for (index, function) in (first..).zip(*functions) {
             let value = record::function(function, &library.path)?;
             object::map(&self.object, "functions")?
                 .update(&(index as u32).to_ne_bytes(), &value, MapFlags::ANY)
                 .map_err(|source| Error::Map { map: "functions", source })?;
-            // bits 0-15 library, 16-31 function
-            let cookie = number as u64 | (index as u64) << 16;
+            // bits 0-15 library, 16-31 function, 56-63 generation
+            let cookie = number as u64 | (index as u64) << 16 | generation << 56;
             match function.source {
                 Source::Logged { .. } => logged.push(function.entry, cookie),
                 Source::MasterKey { .. } => {
@@ -299,22 +399,21 @@ impl Keys {
                 }
             }
         }
-        let place = Place {
-            file,
-            path: &library.path,
-            pids: Place::pids(self.pids.as_deref(), self.follow_children),
-            features: self.features,
-        };
-        let (mut probes, mut return_probes) = (Vec::new(), Vec::new());
+        let place =
+            Place { file, path: &library.path, pids: pids.to_vec(), features: self.features };
+        let mut now = Placed::default();
         let program = |name| object::program(&self.object, name);
-        place.attach(&program("keys_logged")?, &logged, false, &mut probes)?;
-        place.attach(&program("keys_go")?, &go, false, &mut probes)?;
-        place.attach(&program("keys_enter")?, &enter, false, &mut probes)?;
-        place.attach(&program("keys_leave")?, &leave, true, &mut return_probes)?;
-        self.probes.append(&mut probes);
-        self.return_probes.append(&mut return_probes);
-        self.functions += functions.len();
-        self.libraries.push(library);
+        place.attach(&program("keys_logged")?, &logged, false, &mut now.probes)?;
+        place.attach(&program("keys_go")?, &go, false, &mut now.probes)?;
+        place.attach(&program("keys_enter")?, &enter, false, &mut now.probes)?;
+        place.attach(&program("keys_leave")?, &leave, true, &mut now.return_probes)?;
+        placed.probes.append(&mut now.probes);
+        placed.return_probes.append(&mut now.return_probes);
+        if known.is_none() {
+            self.functions.extend_from_slice(functions);
+            self.placed.push((identity, first..first + functions.len()));
+            self.libraries.push(Arc::clone(library));
+        }
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! Puts probes on one library file.
 
 use super::{Capture, Layout};
-use crate::attach::{Place, Sites};
+use crate::attach::{Place, Probe, Sites, close_all};
 use crate::error::Error;
 use crate::record::{MAX_FUNCTIONS, MAX_LIBRARIES, NO_BIO, RawLayout};
 use event::Library;
 use libbpf_rs::{MapCore, MapFlags};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 /// What a function does with the connection. Values as in `enum operation` of `include/record.h`.
@@ -79,6 +80,25 @@ pub struct Function {
     pub exit: Exit,
 }
 
+/// A library and where its probes go.
+pub struct Placing<'a> {
+    /// What it is called.
+    pub library: Library,
+    /// The open file.
+    pub file: &'a File,
+    /// Offsets in its structs.
+    pub layout: Layout,
+    /// What to probe.
+    pub functions: &'a [Function],
+}
+
+/// Probes that are in place.
+#[derive(Default)]
+struct Placed {
+    probes: Vec<Probe>,
+    exit_probes: Vec<Probe>,
+}
+
 impl Capture {
     /// Attaches to `functions` of the open `file`, and returns the library's number.
     ///
@@ -91,13 +111,91 @@ impl Capture {
         layout: Layout,
         functions: &[Function],
     ) -> Result<usize, Error> {
-        let (number, first) = self.room_for(&library, functions.len())?;
-        self.set_layout(number as u32, layout)?;
+        let mut placed = Placed::default();
+        let pids = Place::pids(self.pids.as_deref(), self.follow_children);
+        let placing = Placing { library, file, layout, functions };
+        let number = self.place(&placing, &pids, self.generation, &mut placed)?;
+        self.probes.append(&mut placed.probes);
+        self.exit_probes.append(&mut placed.exit_probes);
+        Ok(number)
+    }
+
+    /// Puts probes into these libraries and no others, in processes `pids`; gives the libraries'
+    /// numbers. If that fails, the probes are where they were.
+    ///
+    /// The new probes are there before the old ones go, and the programs tell the two apart, so that
+    /// every call is captured once. Connections go on.
+    pub fn replace(
+        &mut self,
+        libraries: &[Placing<'_>],
+        pids: Option<Vec<u32>>,
+    ) -> Result<Vec<usize>, Error> {
+        // Whom the user names now is wanted without the children.
+        let follow = self.follow_children && pids == self.pids;
+        let whom = Place::pids(pids.as_deref(), follow);
+        let generation = self.generation ^ 1;
+        let mut placed = Placed::default();
+        let mut numbers = Vec::with_capacity(libraries.len());
+        for placing in libraries {
+            match self.place(placing, &whom, generation, &mut placed) {
+                Ok(number) => numbers.push(number),
+                Err(error) => {
+                    close_all(&mut placed.exit_probes);
+                    close_all(&mut placed.probes);
+                    return Err(error);
+                }
+            }
+        }
+        self.generation = generation;
+        self.pids = pids;
+        self.follow_children = follow;
+        // Exits before entries, as an exit whose entry was not seen counts as a loss.
+        close_all(&mut std::mem::replace(&mut self.exit_probes, placed.exit_probes));
+        close_all(&mut std::mem::replace(&mut self.probes, placed.probes));
+        Ok(numbers)
+    }
+
+    /// The number of a library that is known already, with the number of its first function.
+    fn known(&self, placing: &Placing<'_>, identity: (u64, u64)) -> Option<(usize, usize)> {
+        let number = self.placed.iter().position(|known| *known == identity)?;
+        let first = self.functions.iter().position(|(owner, _)| *owner == number)?;
+        let names = self.functions[first..].iter().take_while(|(owner, _)| *owner == number);
+        names
+            .map(|(_, name)| name)
+            .eq(placing.functions.iter().map(|function| &function.name))
+            .then_some((number, first))
+    }
+
+    fn place(
+        &mut self,
+        placing: &Placing<'_>,
+        pids: &[i32],
+        generation: u64,
+        placed: &mut Placed,
+    ) -> Result<usize, Error> {
+        let Placing { library, file, layout, functions } = placing;
+        let identity = file.metadata().map(|file| (file.dev(), file.ino())).map_err(|source| {
+            Error::Attach {
+                what: "probes".to_owned(),
+                path: library.path.clone(),
+                source: source.into(),
+            }
+        })?;
+        let known = self.known(placing, identity);
+        let (number, first) = known.unwrap_or((self.libraries.len(), self.functions.len()));
+        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
+        if number >= MAX_LIBRARIES {
+            return Err(full("libraries", MAX_LIBRARIES));
+        }
+        if first + functions.len() > MAX_FUNCTIONS {
+            return Err(full("functions", MAX_FUNCTIONS));
+        }
+        self.set_layout(number as u32, *layout)?;
 
         let [mut entries, mut ends, mut set_fds, mut returns, mut exits]: [Sites; 5] =
             Default::default();
-        for (index, function) in (first..).zip(functions) {
-            let cookie = cookie(number, index, function);
+        for (index, function) in (first..).zip(*functions) {
+            let cookie = cookie(number, index, function) | generation << 56;
             match function.operation {
                 Operation::Free | Operation::Clear | Operation::Discard => {
                     ends.push(function.entry, cookie);
@@ -117,16 +215,28 @@ impl Capture {
                 }
             }
         }
+        let place =
+            Place { file, path: &library.path, pids: pids.to_vec(), features: self.features };
+        let mut now = Placed::default();
         // Entries first: an exit whose entry was not seen would count as a loss.
-        let programs = [
+        for (program, sites, retprobe) in [
             ("tls_set_fd", set_fds, false),
             ("tls_end", ends, false),
             ("tls_entry", entries, false),
             ("tls_exit", exits, false),
             ("tls_exit", returns, true),
-        ];
-        let names = functions.iter().map(|function| function.name.clone());
-        self.attach_programs(library, file, names, &programs)
+        ] {
+            let probes = if program == "tls_exit" { &mut now.exit_probes } else { &mut now.probes };
+            place.attach(&self.program(program)?, &sites, retprobe, probes)?;
+        }
+        placed.probes.append(&mut now.probes);
+        placed.exit_probes.append(&mut now.exit_probes);
+        if known.is_none() {
+            self.functions.extend(functions.iter().map(|function| (number, function.name.clone())));
+            self.libraries.push(Arc::new(library.clone()));
+            self.placed.push(identity);
+        }
+        Ok(number)
     }
 
     /// The numbers of the next library and its first function, if the tables hold so many.
@@ -170,6 +280,8 @@ impl Capture {
         self.exit_probes.append(&mut exit_probes);
         self.functions.extend(functions.map(|name| (number, name)));
         self.libraries.push(Arc::new(library));
+        // Probes of these programs are never replaced.
+        self.placed.push((0, 0));
         Ok(number)
     }
 

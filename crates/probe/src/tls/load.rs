@@ -7,6 +7,7 @@ use crate::attach::Probe;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};
+use crate::filter::{Filter, Filters};
 use crate::intake::Intake;
 use crate::mapping::page_size;
 use crate::memory;
@@ -89,7 +90,7 @@ impl Capture {
             filter_cgroup: u8::from(options.cgroup.is_some()),
             follow_children: u8::from(options.follow_children),
             have_cookie: u8::from(features.cookie),
-            reserved: [0; 3],
+            changeable: u8::from(options.changeable),
         };
         let bytes = object(use_btf, features);
         let uprobes: Vec<&str> = UPROBES.iter().flat_map(|(_, names)| *names).copied().collect();
@@ -136,12 +137,20 @@ impl Capture {
             pids: options.pids.clone(),
             follow_children: options.follow_children,
             notes: Vec::new(),
+            filters: options.changeable.then(Filters::default),
+            generation: 0,
+            placed: Vec::new(),
         };
-        for pid in options.pids.unwrap_or_default() {
-            capture.add_pid(pid)?;
-        }
-        if let Some(cgroup) = options.cgroup {
-            object::set_cgroup(&capture.object, &cgroup)?;
+        let filter = Filter { pids: options.pids, uid: options.uid, cgroup: options.cgroup };
+        if options.changeable {
+            capture.set_filter(&filter)?;
+        } else {
+            for pid in filter.pids.unwrap_or_default() {
+                capture.add_pid(pid)?;
+            }
+            if let Some(cgroup) = filter.cgroup {
+                object::set_cgroup(&capture.object, &cgroup)?;
+            }
         }
         capture.attach_tracepoints(kind, use_btf);
         Ok(capture)

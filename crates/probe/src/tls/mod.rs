@@ -14,6 +14,8 @@ use crate::attach::{Probe, close_all};
 use crate::clock;
 use crate::error::Error;
 use crate::features::{Features, Without};
+pub use crate::filter::Filter;
+use crate::filter::Filters;
 use crate::intake::Intake;
 use crate::object;
 use crate::reader::Reader;
@@ -24,7 +26,7 @@ use shared::Shared;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-pub use attach::{Exit, Function, Operation, ResultStyle};
+pub use attach::{Exit, Function, Operation, Placing, ResultStyle};
 pub use tally::Tally;
 
 /// What is decided before the programs are loaded.
@@ -46,6 +48,9 @@ pub struct Options {
     pub uid: Option<u32>,
     /// Only tasks in this cgroup (v2) or below it.
     pub cgroup: Option<OwnedFd>,
+    /// The filter and the probes can be changed while the programs run: costs a few loads and compares a
+    /// call.
+    pub changeable: bool,
 }
 
 /// Struct offsets of one library in bytes; `None` where not known.
@@ -89,6 +94,12 @@ pub struct Capture {
     pids: Option<Vec<u32>>,
     follow_children: bool,
     notes: Vec<String>,
+    /// If they can be changed.
+    filters: Option<Filters>,
+    /// Which of two sets of probes is in place: see [`Capture::replace`].
+    generation: u64,
+    /// The files that each library's probes are in, to recognise them.
+    placed: Vec<(u64, u64)>,
 }
 
 impl Capture {
@@ -105,6 +116,13 @@ impl Capture {
     /// Adds a process to the filter.
     pub fn add_pid(&mut self, pid: u32) -> Result<(), Error> {
         object::add_pid(&self.object, pid)
+    }
+
+    /// Captures other calls from now on: each is judged by the old filter or by the new one. Processes
+    /// that have no probes do not get any by this: see [`Capture::replace`].
+    pub fn set_filter(&mut self, filter: &Filter) -> Result<(), Error> {
+        let filters = self.filters.as_mut().ok_or(Error::Missing("filters"))?;
+        filters.change(&self.object, filter)
     }
 
     /// Becomes readable when there is something to [`drain`](Self::drain).

@@ -27,6 +27,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* Set before load; constant afterwards, so that branches not taken cost nothing. */
 const volatile struct configuration configuration = {};
 
+#define CHANGEABLE_FILTER
 #include "filter.h"
 #include "uprobe.h"
 
@@ -87,6 +88,10 @@ struct transfer {
 
 struct thread {
 	__u64 depth;
+	/* The last exit that ended a frame, until the next entry: see tls_exit. */
+	__u64 ended_sp;
+	__u32 ended_function;
+	__u32 ended_generation;
 	struct frame frames[MAX_FRAMES];
 	/* Here rather than on the stack: what the verifier does not track lets its loop converge.
 	 */
@@ -178,6 +183,12 @@ static __always_inline __u32 cookie_operation(__u64 cookie)
 static __always_inline __u32 cookie_result(__u64 cookie)
 {
 	return (cookie >> 40) & 0xff;
+}
+
+/* Probes that are placed anew, beside the old ones, have another than these. */
+static __always_inline __u32 cookie_generation(__u64 cookie)
+{
+	return cookie >> 56;
 }
 
 /* The TLS object that a function is about, or 0. */
@@ -670,6 +681,7 @@ int tls_entry(struct pt_regs *ctx)
 	if (depth)
 		thread->frames[(depth - 1) & (MAX_FRAMES - 1)].nested = 1;
 	thread->depth = depth + 1;
+	thread->ended_sp = 0;
 	return 0;
 }
 
@@ -736,6 +748,16 @@ int tls_exit(struct pt_regs *ctx)
 	bool held = false;
 
 	KEEP_TASK_STACK(ctx);
+	/*
+	 * While probes are replaced, the old and the new one of a site both run, one right after
+	 * the other. At an entry that makes no difference; at an exit the second has nothing to do.
+	 */
+	if (configuration.changeable && thread && thread->ended_sp == sp &&
+	    thread->ended_function == function &&
+	    thread->ended_generation != cookie_generation(cookie)) {
+		thread->ended_sp = 0;
+		return 0;
+	}
 	depth = thread ? thread->depth : 0;
 	for (int i = 0; i < MAX_FRAMES; i++) {
 		struct frame *top;
@@ -772,6 +794,11 @@ int tls_exit(struct pt_regs *ctx)
 		return 0;
 	}
 	thread->depth = depth - 1;
+	if (configuration.changeable) {
+		thread->ended_sp = sp;
+		thread->ended_function = function;
+		thread->ended_generation = cookie_generation(cookie);
+	}
 
 	n = moved(ctx, frame->operation, result, frame->result);
 	if (!n) {

@@ -6,6 +6,7 @@ use super::plan::Plan;
 use anyhow::{Context as _, anyhow};
 use cli::Place;
 use event::{LossTable, Secret};
+use probe::keys::Placing;
 use sink::{KeyLog, OutputError, OutputState};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -31,7 +32,8 @@ impl Opened {
 
     pub(super) fn load(self, scope: &Scope) -> anyhow::Result<Keys> {
         let Self { log, to_stdout } = self;
-        let Scope { pids, follow_children, uid, cgroup, use_btf } = scope.try_clone()?;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, changeable } =
+            scope.try_clone()?;
         let capture = probe::keys::Keys::load(probe::keys::Options {
             pids,
             follow_children,
@@ -39,6 +41,7 @@ impl Opened {
             cgroup,
             use_btf,
             without: probe::features::Without::from_environment()?,
+            changeable,
         })?;
         for note in capture.notes() {
             tracing::warn!("{note}");
@@ -69,6 +72,25 @@ impl Keys {
             tracing::debug!("keys of {path}: {evidence}");
         }
         Ok(())
+    }
+
+    /// As [`Module::set_scope`](super::super::module::Module::set_scope).
+    pub(super) fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        Ok(self.capture.set_filter(&scope.filter()?)?)
+    }
+
+    /// Has probes in these libraries and no others.
+    pub(super) fn replace(&mut self, planned: &[&Plan], scope: &Scope) -> anyhow::Result<()> {
+        let placings: Vec<Placing<'_>> = planned
+            .iter()
+            .filter_map(|planned| {
+                let functions = planned.keys().ok()?;
+                let library = Arc::new(planned.library().clone());
+                Some(Placing { library, file: planned.file(), functions })
+            })
+            .collect();
+        self.capture.replace(&placings, scope.pids.clone())?;
+        self.set_scope(scope)
     }
 
     /// Writes secrets, and hands them on.

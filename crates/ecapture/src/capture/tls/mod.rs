@@ -8,9 +8,10 @@ mod plan;
 mod text;
 
 use super::balance::{Balance, LibraryReport};
-use super::module::{Drained, Module, Scope};
+use super::module::{Drained, Module, Scope, View};
 use super::{Common, capture};
 use crate::log;
+use anyhow::bail;
 use cli::TlsConfig;
 use connections::Connections;
 use event::LossTable;
@@ -48,6 +49,7 @@ pub(crate) fn run(config: &TlsConfig) -> anyhow::Result<ExitCode> {
             keys: keys.map(|opened| opened.load(&scope)).transpose()?,
             packets,
             attached: Vec::new(),
+            scope,
         })
     })
 }
@@ -67,6 +69,7 @@ struct Tls {
     /// What the text calls the connections that packets belong to, if both are captured.
     connections: Option<Connections>,
     attached: Vec<Attached>,
+    scope: Scope,
 }
 
 impl Module for Tls {
@@ -103,6 +106,41 @@ impl Module for Tls {
         );
         self.attached.push(Attached { plan, text });
         Ok(())
+    }
+
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        self.refuse_with_packets()?;
+        self.text.as_mut().map(|text| text.set_scope(scope)).transpose()?;
+        self.keys.as_mut().map(|keys| keys.set_scope(scope)).transpose()?;
+        self.scope = scope.try_clone()?;
+        Ok(())
+    }
+
+    fn replace(&mut self, plans: Vec<Self::Plan>, scope: &Scope) -> anyhow::Result<()> {
+        self.refuse_with_packets()?;
+        let new: Vec<&Plan> = plans.iter().collect();
+        let old: Vec<&Plan> = self.attached.iter().map(|one| &one.plan).collect();
+        if let Some(keys) = &mut self.keys {
+            keys.replace(&new, scope)?;
+        }
+        let numbers = match self.text.as_mut().map(|text| text.replace(&new, scope)) {
+            None => vec![None; new.len()],
+            Some(Ok(numbers)) => numbers.into_iter().map(Some).collect(),
+            Some(Err(error)) => {
+                if let Some(keys) = &mut self.keys {
+                    keys.replace(&old, &self.scope)?;
+                }
+                return Err(error);
+            }
+        };
+        self.attached =
+            plans.into_iter().zip(numbers).map(|(plan, text)| Attached { plan, text }).collect();
+        self.scope = scope.try_clone()?;
+        Ok(())
+    }
+
+    fn set_view(&mut self, view: View) -> anyhow::Result<()> {
+        self.text.as_mut().map_or(Ok(()), |text| text.set_view(view))
     }
 
     fn attached(&self) -> usize {
@@ -218,6 +256,16 @@ impl Module for Tls {
 }
 
 impl Tls {
+    /// Whose packets are captured is decided when their programs are loaded.
+    fn refuse_with_packets(&self) -> anyhow::Result<()> {
+        if self.packets.is_some() {
+            bail!(
+                "with -m pcap, filters and files are decided when ecapture starts: start it anew"
+            );
+        }
+        Ok(())
+    }
+
     fn library(&self, Attached { plan, text }: &Attached) -> LibraryReport {
         let functions = match (&self.text, text) {
             (Some(part), Some(number)) => part.functions(*number, plan),
@@ -233,9 +281,14 @@ impl Tls {
 }
 
 impl Scope {
+    fn filter(&self) -> anyhow::Result<probe::tls::Filter> {
+        let Self { pids, uid, cgroup, .. } = self.try_clone()?;
+        Ok(probe::tls::Filter { pids, uid, cgroup })
+    }
+
     /// For the part that captures plaintext.
     fn for_text(&self, config: &TlsConfig) -> anyhow::Result<probe::tls::Options> {
-        let Self { pids, follow_children, uid, cgroup, use_btf } = self.try_clone()?;
+        let Self { pids, follow_children, uid, cgroup, use_btf, changeable } = self.try_clone()?;
         Ok(probe::tls::Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             queue_bytes: text::QUEUE,
@@ -245,6 +298,7 @@ impl Scope {
             follow_children,
             uid,
             cgroup,
+            changeable,
         })
     }
 }

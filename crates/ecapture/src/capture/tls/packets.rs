@@ -50,7 +50,7 @@ impl Opened {
         scope: &Scope,
     ) -> anyhow::Result<Packets> {
         let Self { mut file, to_stdout } = self;
-        let Scope { pids, follow_children, uid, cgroup, use_btf } = scope.try_clone()?;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope.try_clone()?;
         let snaplen = packets.snaplen.map_or(WHOLE, std::num::NonZeroU32::get);
         let capture = probe::packets::Packets::load(probe::packets::Options {
             interfaces: packets.interfaces.clone(),

@@ -1,16 +1,17 @@
 //! The part that captures plaintext: from the kernel's records through the flow to the output.
 
 use super::super::balance::{FunctionReport, Plaintext};
-use super::super::module::{Drained, Scope};
+use super::super::module::{Drained, Scope, View};
 use super::super::output::Writer;
 use super::super::{Common, SETTLED};
 use super::connections::Connections;
 use super::plan::Plan;
+use anyhow::bail;
 use cli::{TlsConfig, TlsFamily};
 use event::{Event, LossTable};
 use flow::Flow;
 use probe::clock;
-use probe::tls::Capture;
+use probe::tls::{Capture, Placing};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -79,6 +80,36 @@ impl Text {
             )?,
         };
         Ok(number)
+    }
+
+    /// As [`Module::set_scope`](super::super::module::Module::set_scope).
+    pub(super) fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        Ok(self.capture.set_filter(&scope.filter()?)?)
+    }
+
+    /// Has probes in these libraries and no others; their numbers here.
+    pub(super) fn replace(&mut self, plans: &[&Plan], scope: &Scope) -> anyhow::Result<Vec<usize>> {
+        let placings = plans
+            .iter()
+            .map(|plan| match plan {
+                Plan::Library(planned) => Ok(Placing {
+                    library: planned.library.clone(),
+                    file: &planned.file,
+                    layout: planned.layout,
+                    functions: &planned.functions,
+                }),
+                Plan::Go(_) => bail!(
+                    "probes in Go programs cannot be replaced while ecapture runs: start it anew"
+                ),
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let numbers = self.capture.replace(&placings, scope.pids.clone())?;
+        self.set_scope(scope)?;
+        Ok(numbers)
+    }
+
+    pub(super) fn set_view(&mut self, view: View) -> anyhow::Result<()> {
+        self.writer.set_view(view)
     }
 
     /// Hands out what the rings hold, and tells the flow how far the record is complete.
