@@ -3,7 +3,7 @@
 use e2e::capture::{Captured, ecapture};
 use e2e::curl::{Http, curl};
 use e2e::nginx::Nginx;
-use e2e::process::{Process, program};
+use e2e::process::{Lines, Process, program};
 use e2e::{Capture, Scratch, peer};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -127,5 +127,46 @@ impl Held {
     pub(super) fn go(mut self) -> Process {
         self.stdin.write_all(b"go\n").unwrap();
         self.process
+    }
+}
+
+/// A client that makes requests for `page` on one connection when it is told to.
+pub(super) struct KeepAlive {
+    process: Process,
+    stdin: ChildStdin,
+    stdout: Lines,
+}
+
+const CLIENT: &str = "import http.client, ssl, sys
+connection = http.client.HTTPSConnection('127.0.0.1', int(sys.argv[1]),
+    context=ssl._create_unverified_context())
+for line in sys.stdin:
+    connection.request('GET', '/page')
+    connection.getresponse().read()
+    print('answered', flush=True)
+";
+
+impl KeepAlive {
+    pub(super) fn start(scene: &Scene) -> Self {
+        let mut python = e2e::process::command("python3");
+        python.args(["-c", CLIENT, &scene.nginx.port.to_string()]);
+        let mut process = Process::start(python.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let (stdin, stdout) = (process.stdin(), process.stdout_lines());
+        Self { process, stdin, stdout }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Makes a request and waits until it is answered.
+    pub(super) fn request(&mut self) {
+        self.stdin.write_all(b"go\n").unwrap();
+        self.stdout.wait_for("an answer", |line| line == "answered");
+    }
+
+    pub(super) fn finish(mut self) {
+        drop(self.stdin);
+        assert!(self.process.wait().success());
     }
 }
