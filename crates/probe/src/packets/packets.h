@@ -73,7 +73,8 @@ struct packet_shared {
 	 * only saves looking for them when there are none.
 	 */
 	__u32 unsettled;
-	/* Every CPU reads the above for each packet: not in the cache line of what one CPU writes. */
+	/* Every CPU reads the above for each packet: not in the cache line of what one CPU writes.
+	 */
 	__u8 reserved[56];
 	struct packet_counters counters[PACKET_SLOTS][MAX_INTERFACES];
 };
