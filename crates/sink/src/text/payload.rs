@@ -44,8 +44,22 @@ pub(super) fn write(payload: &[u8], options: TextOptions, out: &mut Vec<u8>) {
 fn is_text(bytes: &[u8]) -> bool {
     let bytes = &bytes[..bytes.len() - unfinished_tail(bytes)];
     let bytes = &bytes[bytes.iter().take(3).take_while(|byte| is_continuation(**byte)).count()..];
+    let bytes = &bytes[plain_start(bytes)..];
     let controls = bytes.iter().fold(false, |any, &byte| any | is_binary_control(byte));
     !controls && std::str::from_utf8(bytes).is_ok()
+}
+
+/// How many bytes at the beginning are plain ASCII text, at least: most texts are all of it, and this is
+/// cheaper to see than the rest of what makes a text.
+fn plain_start(bytes: &[u8]) -> usize {
+    /// Several vector registers: so many bytes are looked at before deciding.
+    const RUN: usize = 64;
+    let is_plain =
+        |byte: u8| byte.wrapping_sub(b' ') < 0x7f - b' ' || byte == b'\n' || byte == b'\r';
+    let (runs, _) = bytes.as_chunks::<RUN>();
+    let plain =
+        runs.iter().take_while(|run| run.iter().fold(true, |all, &byte| all & is_plain(byte)));
+    plain.count() * RUN
 }
 
 #[inline]
@@ -130,6 +144,17 @@ mod tests {
         {
             assert!(!is_text(bytes), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_after_much_plain_text_counts() {
+        for end in [&b"\0"[..], b"\xff", b"\x7f", b"\x01 and more"] {
+            for len in [0, 1, 63, 64, 65, 200] {
+                let bytes = [&b"x\r\n".repeat(len)[..], end, b"yy"].concat();
+                assert!(!is_text(&bytes), "{end:?} after {len}");
+            }
+        }
+        assert!(is_text(&[&b"x\n".repeat(100)[..], "日本語\t\u{1b}[m".as_bytes()].concat()));
     }
 
     #[test]
