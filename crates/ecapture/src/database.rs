@@ -2,7 +2,7 @@
 
 use crate::analysis::read;
 use anyhow::Context as _;
-use discover::{Candidate, FileId, Stamp};
+use discover::Candidate;
 use event::{DatabaseSystem, Library};
 use probe::database::{Function, Memory, Place, Role};
 use std::fs::File;
@@ -11,7 +11,6 @@ use target::{Server, ServerOptions, ServerPlan};
 
 /// One server: what it is, what to probe, and how it was found out.
 pub(crate) struct Planned {
-    pub(crate) id: (FileId, Stamp),
     pub(crate) file: File,
     pub(crate) library: Library,
     pub(crate) plan: ServerPlan,
@@ -75,7 +74,6 @@ pub(crate) fn plan(
     };
     let plan = plan.with_context(|| path.clone())?;
     Ok(Box::new(Planned {
-        id: (candidate.id, candidate.stamp),
         file: candidate.file,
         library: Library { path, build_id: plan.build_id.clone() },
         plan,

@@ -2,7 +2,7 @@
 
 use crate::analysis::read;
 use anyhow::Context as _;
-use discover::{Candidate, FileId, Stamp};
+use discover::Candidate;
 use event::Library;
 use probe::shell::{Kind, Lines, Place, Shell, Variables};
 use std::fs::File;
@@ -11,7 +11,6 @@ use target::{ShellPlan, Site, Variable};
 
 /// One shell: what it is, what to probe, and how it was found out.
 pub(crate) struct Planned {
-    pub(crate) id: (FileId, Stamp),
     pub(crate) file: File,
     pub(crate) library: Library,
     pub(crate) shell: Shell,
@@ -24,7 +23,6 @@ pub(crate) fn plan(candidate: Candidate, kind: target::Shell) -> anyhow::Result<
     let bytes = read(&candidate.file).with_context(|| format!("cannot read {path}"))?;
     let plan = target::analyze_shell(&bytes, kind).with_context(|| path.clone())?;
     Ok(Box::new(Planned {
-        id: (candidate.id, candidate.stamp),
         file: candidate.file,
         library: Library { path, build_id: plan.build_id.clone() },
         shell: shell(&plan),

@@ -80,10 +80,6 @@ impl Module for Databases {
     }
 
     fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
-        // A server that is installed and runs is found twice.
-        if self.attached.iter().any(|attached| attached.id == planned.id) {
-            return Ok(());
-        }
         self.capture.attach(
             planned.library.clone(),
             &planned.file,
@@ -150,11 +146,8 @@ impl Module for Databases {
         for (place, loss) in tally.lost.iter() {
             lost.add(place, loss.events, loss.bytes);
         }
-        lost.add("output", self.writer.lost(), 0);
+        self.writer.add_losses(&mut lost);
         let destinations = self.writer.destinations();
-        for destination in &destinations {
-            lost.add("destination", destination.lost(), 0);
-        }
         let servers = self.attached.iter().enumerate().map(|(number, planned)| LibraryReport {
             path: planned.library.path.clone(),
             build_id: planned.library.build_id.clone(),

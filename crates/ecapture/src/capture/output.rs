@@ -7,7 +7,7 @@ use crate::destination::{self, Destination, DestinationReport};
 use crate::log;
 use anyhow::{Context as _, bail};
 use cli::{CaptureConfig, Format};
-use event::{Command, Query, Record};
+use event::{Command, LossTable, Query, Record};
 use flow::Emit;
 use sink::{Broadcast, Encoder, Har, Output, OutputError, OutputState};
 use std::io::IsTerminal as _;
@@ -130,12 +130,20 @@ impl Writer {
     }
 
     /// Records that could not be written. One that nobody wanted to read any more is not lost.
-    pub(crate) fn lost(&self) -> u64 {
+    fn lost(&self) -> u64 {
         let output = match &self.output {
             Some(output) if output.state() == OutputState::Failed => output.stats().discarded,
             _ => 0,
         };
         output + self.har.as_ref().map_or(0, |har| har.stats().discarded)
+    }
+
+    /// Adds what no output took, and what did not get through to destinations.
+    pub(crate) fn add_losses(&self, lost: &mut LossTable) {
+        lost.add("output", self.lost(), 0);
+        for destination in &self.destinations {
+            lost.add("destination", destination.report().lost(), 0);
+        }
     }
 
     /// What became of the records for each destination that the user named.

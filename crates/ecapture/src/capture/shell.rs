@@ -96,10 +96,6 @@ impl Module for Shells {
     }
 
     fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
-        // A shell that is installed and runs is found twice.
-        if self.attached.iter().any(|attached| attached.id == planned.id) {
-            return Ok(());
-        }
         self.capture.attach(planned.library.clone(), &planned.file, &planned.shell)?;
         tracing::info!(
             "attached to {} ({} {})",
@@ -168,11 +164,8 @@ impl Module for Shells {
         for (place, loss) in tally.lost.iter() {
             lost.add(place, loss.events, loss.bytes);
         }
-        lost.add("output", self.writer.lost(), 0);
+        self.writer.add_losses(&mut lost);
         let destinations = self.writer.destinations();
-        for destination in &destinations {
-            lost.add("destination", destination.lost(), 0);
-        }
         let files = self.attached.iter().map(|planned| LibraryReport {
             path: planned.library.path.clone(),
             build_id: planned.library.build_id.clone(),

@@ -16,9 +16,10 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-/// A batch of blocks is written when it is this large: system calls cost little by then, and what
-/// is copied into the batch is still in the cache when the kernel copies it out.
-const WRITE_AT: usize = 256 << 10;
+/// A batch of blocks larger than this is written before it is complete. Usually [`Pcapng::flush`] is
+/// called long before: writing may wait for a slow reader, and whoever hands packets in may hold what
+/// others wait for (the lock of the kernel's rings).
+const WRITE_AT: usize = 4 << 20;
 /// An enhanced packet block without packet, comment and padding: header, fields, flags, ends.
 const PACKET_OVERHEAD: u64 = 52;
 /// Option `epb_flags`.

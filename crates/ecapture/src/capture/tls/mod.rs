@@ -236,9 +236,6 @@ impl Module for Tls {
             packets.add_losses(&mut lost);
         }
         let libraries = self.attached.iter().map(|attached| self.library(attached)).collect();
-        for destination in &destinations {
-            lost.add("destination", destination.lost(), 0);
-        }
         let mut balance = Balance::new(&lost, records, libraries).with_destinations(destinations);
         if let Some(plaintext) = plaintext {
             balance = balance.with_plaintext(plaintext);

@@ -184,7 +184,7 @@ impl Text {
                 lost.add(place, loss.events, loss.bytes);
             }
         }
-        lost.add("output", self.writer.lost(), 0);
+        self.writer.add_losses(lost);
     }
 
     /// The functions of library number `number`, which was attached by `plan`.
