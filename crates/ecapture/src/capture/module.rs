@@ -81,6 +81,27 @@ pub(crate) struct Files<P> {
     pub(crate) flag: &'static str,
     /// What is looked for, in words for the user.
     pub(crate) what: &'static str,
+    /// What such files are counted as.
+    pub(crate) unit: Unit,
+}
+
+/// What files are counted as, in words for the user.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unit {
+    pub(crate) one: &'static str,
+    pub(crate) many: &'static str,
+}
+
+impl Unit {
+    pub(crate) const LIBRARY: Self = Self { one: "library", many: "libraries" };
+    pub(crate) const PROGRAM: Self = Self { one: "program", many: "programs" };
+    pub(crate) const SERVER: Self = Self { one: "server", many: "servers" };
+    pub(crate) const SHELL: Self = Self { one: "shell", many: "shells" };
+
+    /// `n` of them.
+    pub(crate) fn count(self, n: usize) -> String {
+        format!("{n} {}", if n == 1 { self.one } else { self.many })
+    }
 }
 
 const CANNOT_CHANGE: &str = "this module cannot be changed while it runs: start ecapture anew";
@@ -148,4 +169,16 @@ pub(crate) trait Module {
 
     /// Why writing failed, if it did.
     fn take_error(&mut self) -> Option<anyhow::Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Unit;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(Unit::SHELL.count(0), "0 shells");
+        assert_eq!(Unit::LIBRARY.count(1), "1 library");
+        assert_eq!(Unit::LIBRARY.count(2), "2 libraries");
+    }
 }
