@@ -2,7 +2,6 @@
 //! and Debian's own `openssl` programs, byte for byte.
 
 use crate::exactness::openssl::{s_client_sends_and_receives, s_server_serves_a_file_to_s_client};
-use crate::placement::assert_calls;
 use e2e::Scratch;
 use e2e::calls::{self, with_libraries};
 use e2e::certificate::Certificate;
@@ -14,11 +13,10 @@ fn assert_every_call(name: &str) {
     let scratch = Scratch::new();
     let certificate = Certificate::new(&scratch);
     let program = calls::compile(&scratch);
-    for placement in ["auto", "entry"] {
+    crate::placement::assert_every_call("tls", &scratch, || {
         let [crypto, ssl] = version.libraries();
-        let command = with_libraries(version.command(&program), crypto, ssl, &certificate);
-        assert_calls(&scratch, command, placement);
-    }
+        with_libraries(version.command(&program), crypto, ssl, &certificate)
+    });
 }
 
 /// Runs one of the exchanges of `openssl` programs with a version's own.
