@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn after_lost_responses_no_request_that_is_not_remembered_is_in_the_way() {
         let mut pairing = Pairing::default();
-        (0..1 + MOST_OUTSTANDING as u64).for_each(|number| ask(&mut pairing, number, 0));
+        (0..=MOST_OUTSTANDING as u64).for_each(|number| ask(&mut pairing, number, 0));
         pairing.responses_lost();
         ask(&mut pairing, 5000, 0);
         assert_eq!(answered(&mut pairing), Some(5000));
