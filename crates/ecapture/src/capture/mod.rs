@@ -270,7 +270,7 @@ impl<'a, M: Module> Run<'a, M> {
             if !self.given.is_empty() {
                 bail!("could not attach to any of the files given with {}", self.flag);
             }
-            tracing::warn!("no {what} found yet; waiting for a program that brings one");
+            tracing::warn!("no {what} found yet; {}", self.unit.wanted());
         }
         let elapsed = self.started.elapsed().as_millis();
         let attached = self.unit.count(attached);

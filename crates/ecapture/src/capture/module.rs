@@ -88,15 +88,27 @@ pub(crate) struct Files<P> {
 /// What files are counted as, in words for the user.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unit {
-    pub(crate) one: &'static str,
-    pub(crate) many: &'static str,
+    one: &'static str,
+    many: &'static str,
+    /// What has to happen if there is none.
+    wanted: &'static str,
 }
 
 impl Unit {
-    pub(crate) const LIBRARY: Self = Self { one: "library", many: "libraries" };
-    pub(crate) const PROGRAM: Self = Self { one: "program", many: "programs" };
-    pub(crate) const SERVER: Self = Self { one: "server", many: "servers" };
-    pub(crate) const SHELL: Self = Self { one: "shell", many: "shells" };
+    pub(crate) const LIBRARY: Self =
+        Self { one: "library", many: "libraries", wanted: "waiting for a program that brings one" };
+    pub(crate) const PROGRAM: Self = Self::started("program", "programs");
+    pub(crate) const SERVER: Self = Self::started("server", "servers");
+    pub(crate) const SHELL: Self = Self::started("shell", "shells");
+
+    const fn started(one: &'static str, many: &'static str) -> Self {
+        Self { one, many, wanted: "waiting for one to be started" }
+    }
+
+    /// What has to happen if there is none.
+    pub(crate) fn wanted(self) -> &'static str {
+        self.wanted
+    }
 
     /// `n` of them.
     pub(crate) fn count(self, n: usize) -> String {
