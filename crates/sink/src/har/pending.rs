@@ -200,7 +200,7 @@ mod tests {
                 start,
                 headers: &headers,
                 trailers: &[],
-                body: b"body",
+                body: b"body".into(),
                 coding: BodyCoding::Identity,
                 encoded_len: 4,
                 ended: Timestamp(1),
