@@ -68,10 +68,8 @@ versions! { programs_that_call_the_library by s_client:
     openssl_3_6 = "sid-run",
 }
 
-// Not sid's 3.6: a program that reads through a BIO (`BIO_f_ssl`) calls the function behind SSL_read,
-// which begins there with an instruction that the kernel cannot emulate, so the planner probes the
-// exported functions instead. The README says so.
 versions! { programs_that_go_through_a_bio by s_server:
     openssl_1_1_1 = "bullseye-run",
     openssl_3_5 = "trixie-run",
+    openssl_3_6 = "sid-run",
 }
