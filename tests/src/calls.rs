@@ -77,6 +77,12 @@ pub fn with_libraries(
     program
 }
 
+/// The same for a program that reads and writes through the library's BIO filter.
+pub fn through_a_bio(mut program: Command) -> Command {
+    program.arg("bio");
+    program
+}
+
 impl Calls {
     /// Starts it and waits until it has its libraries loaded.
     pub fn start(mut command: Command) -> Self {
