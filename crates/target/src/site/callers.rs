@@ -174,11 +174,7 @@ fn may_land_in(
 /// Where the jump tables of a function lead to, as compilers make them for position-independent
 /// code: distances from the table itself. Each address that the function loads is taken for a
 /// table, for as long as it leads into the function: too many rather than too few.
-fn table_targets(
-    image: &Image<'_>,
-    function: &[Decoded<'_>],
-    bounds: &Range<u64>,
-) -> HashSet<u64> {
+fn table_targets(image: &Image<'_>, function: &[Decoded<'_>], bounds: &Range<u64>) -> HashSet<u64> {
     const LARGEST: usize = 1024;
     let mut targets = HashSet::new();
     for Decoded { instruction, .. } in function {
