@@ -2,6 +2,7 @@
 
 mod http1;
 mod http2;
+mod http2_joined_late;
 mod http_parsed;
 mod large;
 pub(crate) mod openssl;
