@@ -3,7 +3,8 @@
  * prints what each call moved. A client and a server of one process talk over a socket pair.
  *
  * calls LIBCRYPTO LIBSSL CERTIFICATE KEY [bio]   with the libraries at these paths
- * calls - - CERTIFICATE KEY [bio]                if compiled with -DLINKED: with those it is linked to
+ * calls - - CERTIFICATE KEY [bio]                if compiled with -DLINKED: with those it is linked
+ * to
  *
  * With `bio` it reads and writes through the library's BIO filter only.
  *

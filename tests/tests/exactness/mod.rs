@@ -7,6 +7,7 @@ mod http_parsed;
 mod large;
 pub(crate) mod openssl;
 mod peers;
+mod sendfile;
 
 use e2e::curl::Transferred;
 use e2e::line::{Direction, Line};
