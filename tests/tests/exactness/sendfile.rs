@@ -21,11 +21,14 @@ enum Sent {
     FromAFile(u64),
 }
 
-/// True if the kernel can be asked to do TLS. If not, says so.
+/// True if the kernel can be asked to do TLS. If not, says so, or fails if
+/// `ECAPTURE_REQUIRE_KERNEL_TLS=1`.
 fn kernel_does_tls() -> bool {
     let known = fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp").unwrap_or_default();
     let does = known.split_whitespace().any(|name| name == "tls");
     if !does {
+        let required = std::env::var_os("ECAPTURE_REQUIRE_KERNEL_TLS");
+        assert!(required.is_none_or(|value| value != "1"), "this kernel only has {known}");
         // Not with eprintln: the test harness hides that of tests that pass.
         let mut stderr = std::io::stderr().lock();
         writeln!(stderr, "skipped: this kernel has no TLS (its module `tls` is not loaded)")
