@@ -6,13 +6,12 @@ import argparse
 import contextlib
 import os
 import pathlib
-import resource
 import statistics
 import sys
 import tempfile
 
 import document
-from scene import Ecapture, Tcpdump, cpu_seconds, empty_program, load, nginx
+from scene import Ecapture, Tcpdump, children_seconds, cpu_seconds, empty_program, load, nginx
 
 # What records, and the arguments besides the file: everything on loopback.
 RECORDERS = {
@@ -53,12 +52,6 @@ def touch_memory(size):
                 file.write(block)
     finally:
         path.unlink()
-
-
-def children_seconds():
-    """What children used that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 @contextlib.contextmanager
