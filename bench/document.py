@@ -19,7 +19,8 @@ def title(section):
 def put_together(path, before, sections):
     texts = [before, *(sections[name] for name in SECTIONS if name in sections)]
     path.parent.mkdir(exist_ok=True)
-    path.write_text("\n\n".join(text.strip() for text in texts if text.strip()) + "\n", encoding="utf-8")
+    stripped = (text.strip() for text in texts)
+    path.write_text("\n\n".join(filter(None, stripped)) + "\n", encoding="utf-8")
 
 
 def read(path):

@@ -162,10 +162,10 @@ def main():
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--write")
     options = parser.parse_args()
-    number = options.rounds or (2 if options.quick else 7)
+    number = options.rounds or (2 if options.quick else 5)
     chosen = f" --rounds={options.rounds}" if options.rounds else ""
     command = "script/bench --servers" + " --quick" * options.quick + chosen
-    section = report(options.binary, number, 2 if options.quick else 4, command)
+    section = report(options.binary, number, 2 if options.quick else 3, command)
     print(section)
     if options.write:
         document.write_section(options.write, section)
