@@ -50,7 +50,8 @@ fn standard_output_streams_into_tshark() {
             assert_silent(&read.stderr);
         }
         let plaintext = follow(std::str::from_utf8(&read.stdout).unwrap(), |_| scene.nginx.port);
-        assert!(plaintext[0].server.ends_with(&body), "{input:?}: {}", read.stderr);
+        let got = plaintext[0].server.len();
+        assert!(plaintext[0].server.ends_with(&body), "{input:?}: {got} bytes\n{}", read.stderr);
     }
 }
 
