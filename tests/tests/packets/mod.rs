@@ -8,6 +8,6 @@ mod output;
 mod owners;
 mod readers;
 mod recording;
-mod scene;
-mod tshark;
+pub(crate) mod scene;
+pub(crate) mod tshark;
 mod wrong;

