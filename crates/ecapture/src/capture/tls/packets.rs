@@ -1,6 +1,6 @@
 //! The part that captures packets: held back until their keys are written, then into a pcapng file.
 
-use super::super::balance::PacketReport;
+use super::super::balance::{PacketReport, Undecryptable};
 use super::super::module::{Drained, Scope};
 use super::connections::Connections;
 use anyhow::Context as _;
@@ -154,6 +154,9 @@ impl Packets {
         let Self { holdback, file, error, .. } = self;
         holdback.finish(&mut |out| write(file, connections, error, &out));
         let ended = now();
+        if let Some(line) = self.undecryptable().line() {
+            self.file.set_remark(line);
+        }
         for (number, tally) in (0..).zip(self.capture.tally()) {
             self.file.set_counts(
                 number,
@@ -197,7 +200,13 @@ impl Packets {
             keys_written: stats.secrets,
             without_key: self.holdback.stats().expired,
             lost: total.lost,
+            undecryptable: self.undecryptable(),
         }
+    }
+
+    fn undecryptable(&self) -> Undecryptable {
+        let packet::Undecryptable { older, without_secret } = self.holdback.undecryptable();
+        Undecryptable { older, without_key: without_secret }
     }
 
     pub(super) fn add_losses(&self, lost: &mut LossTable) {
