@@ -63,6 +63,8 @@ struct packet_configuration {
 	__u8 filter_uid;
 	__u8 follow_children;
 	__u8 filter; /* any of filter_pid, filter_uid, cgroup */
+	__u32 netns; /* the number of our network namespace; 0: not known */
+	__u32 reserved;
 };
 
 /* What both sides read and write while they run. */
