@@ -2,12 +2,16 @@
 
 mod bodies;
 mod handshakes;
+mod interfaces;
 mod leftovers;
 mod load;
+mod network;
 mod output;
 mod owners;
 mod readers;
 mod recording;
+mod resets;
 mod scene;
 mod tshark;
+mod undecryptable;
 mod wrong;
