@@ -18,6 +18,7 @@ mod later;
 mod load;
 mod netlink;
 mod record;
+mod segments;
 mod shared;
 mod sockets;
 
@@ -91,7 +92,8 @@ pub struct Packets {
 }
 
 /// Packets and bytes of one interface since the start. Once everything is drained, what was seen is what
-/// was captured plus what was lost. Bytes are those that the packets had, not those that were kept.
+/// was captured plus what was lost. Datagrams that the kernel carried as one packet count each, as far as
+/// they were handed out. Bytes are those that the packets had, not those that were kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InterfaceTally {
     /// Packets that passed the filters.
@@ -158,8 +160,8 @@ impl Packets {
                 let counted = self.shared.counters(interface);
                 let captured = self.decoder.captured(interface);
                 InterfaceTally {
-                    seen: counted.seen,
-                    seen_bytes: counted.seen_bytes,
+                    seen: counted.seen + captured.split,
+                    seen_bytes: counted.seen_bytes + captured.split_bytes,
                     captured: captured.packets,
                     captured_bytes: captured.bytes,
                     lost: counted.lost,

@@ -34,7 +34,9 @@ struct packet {
 	char comm[16];
 	__u16 interface; /* the number that user space gave it */
 	__u8 direction;	 /* enum record_direction */
-	__u8 reserved[5];
+	__u8 raw;	 /* starts with the IP header */
+	__u16 segment;	 /* several are carried as one; this is the size of each. 0: it is one */
+	__u16 reserved;
 };
 
 /* A captured interface. */

@@ -18,6 +18,8 @@ pub(super) struct Header {
     pub(super) comm: [u8; COMM],
     pub(super) interface: u16,
     pub(super) direction: u8,
+    pub(super) raw: u8,
+    pub(super) segment: u16,
 }
 
 /// Splits a sample into header and packet.
@@ -31,6 +33,8 @@ pub(super) fn parse(sample: &[u8]) -> Option<(Header, &[u8])> {
         comm: head.get(24..40)?.try_into().ok()?,
         interface: u16::from_ne_bytes(head.get(40..42)?.try_into().ok()?),
         direction: head[42],
+        raw: head[43],
+        segment: u16::from_ne_bytes(head.get(44..46)?.try_into().ok()?),
     };
     Some((header, bytes.get(..u32_at(head, 8)? as usize)?))
 }
