@@ -2,6 +2,7 @@
 
 mod bodies;
 mod handshakes;
+mod http3;
 mod interfaces;
 mod leftovers;
 mod load;
