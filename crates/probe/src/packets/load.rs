@@ -122,16 +122,20 @@ impl Packets {
         notes.extend(packets.watch_sockets(use_btf, configuration)?);
         notes.extend(packets.tell_owners(&wanted)?);
         for interface in interfaces {
-            match packets.capture(interface) {
-                Err(Error::Packets(PacketError::Hook { source, .. }))
-                    if all && is_gone(&source) => {}
-                other => other?,
+            let captured = packets.capture(interface);
+            // It vanished since it was listed.
+            if let Err(Error::Packets(PacketError::Hook { source, .. })) = &captured
+                && all
+                && is_gone(source)
+            {
+                continue;
             }
+            captured?;
         }
         match watcher {
             Ok(watcher) => packets.watcher = Some(watcher),
             Err(error) => {
-                notes.push(format!("interfaces that come later are not captured: {error}"))
+                notes.push(format!("interfaces that come later are not captured: {error}"));
             }
         }
         packets.notes = notes;
