@@ -16,13 +16,11 @@ struct user_pt_regs {
 };
 ";
 
-/// What `build.rs` defines for older kernels, in all combinations that some source knows.
-const VARIANTS: [&[&str]; 6] = [
+/// What `build.rs` defines for older kernels: each word, and all of them.
+const VARIANTS: [&[&str]; 4] = [
     &[],
     &["-DWITHOUT_LOOP"],
     &["-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"],
-    &["-DWITHOUT_BTF"],
-    &["-DWITHOUT_BTF", "-DWITHOUT_LOOP"],
     &["-DWITHOUT_BTF", "-DWITHOUT_LOOP", "-DWITHOUT_RINGBUF"],
 ];
 
