@@ -103,7 +103,7 @@ fn version_in(data: &[u8]) -> Option<String> {
         if head.ends_with(b"Libre") && tail.first() == Some(&0) {
             return Some(format!("LibreSSL {number}"));
         }
-        if head.ends_with(b"Open") {
+        if head.ends_with(b"Open") && number.split('.').count() == 3 {
             match tail {
                 [b' ', b' ' | b'0'..=b'9', ..] => return Some(format!("OpenSSL {number}")),
                 [b' ', b'(', ..] => return Some(compatible(tail).unwrap_or(number)),
@@ -129,9 +129,10 @@ fn number(text: &[u8]) -> Option<(String, &[u8])> {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
     let end = start.iter().position(|byte| !legal(byte))?;
     let (number, tail) = text.split_at(end);
+    number.first().is_some_and(u8::is_ascii_digit).then_some(())?;
+    // LibreSSL began with a version of two parts.
     let parts = number.split(|byte| *byte == b'.').count();
-    (parts == 3 && number.first().is_some_and(u8::is_ascii_digit))
-        .then(|| (String::from_utf8_lossy(number).into_owned(), tail))
+    matches!(parts, 2 | 3).then(|| (String::from_utf8_lossy(number).into_owned(), tail))
 }
 
 #[cfg(test)]
@@ -152,6 +153,7 @@ mod tests {
             Some("BoringSSL")
         );
         assert_eq!(version(b"\0LibreSSL 3.8.2\0").as_deref(), Some("LibreSSL 3.8.2"));
+        assert_eq!(version(b"SSLv3 part of LibreSSL 2.0\0").as_deref(), Some("LibreSSL 2.0"));
         // constants of an inlined copy, cut off and followed by something else
         assert_eq!(version(b"OpenSSL 3.0.12+qShould not\0"), None);
         assert_eq!(version(b"OpenSSL default\0OpenSSL 3 rocks\0"), None);

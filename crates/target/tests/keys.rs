@@ -24,7 +24,7 @@ const fn program(name: &'static str, release: &'static str, file: &'static str) 
     Library { name, release, libssl: file, names_itself: file }
 }
 
-const LIBRARIES: [Library; 23] = [
+const LIBRARIES: [Library; 24] = [
     openssl("wheel-openssl-1.0.2", "OpenSSL 1.0.2"),
     openssl("openssl-1.1.0", "OpenSSL 1.1.0"),
     openssl("openssl-1.1.1", "OpenSSL 1.1.1"),
@@ -46,8 +46,9 @@ const LIBRARIES: [Library; 23] = [
     openssl("android-13-arm64", "BoringSSL"),
     openssl("android-14-arm64", "BoringSSL"),
     program("node", "OpenSSL 3.0.12", "node"),
-    program("boringssl", "", "libssl"),
-    program("aws-lc", "", "libssl"),
+    openssl("boringssl-run", "BoringSSL"),
+    openssl("aws-lc-run", "AWS-LC"),
+    program("libressl-2.0", "LibreSSL 2.0", "libssl"),
 ];
 
 const GNUTLS: [&str; 7] = [
