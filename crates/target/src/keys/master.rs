@@ -13,7 +13,7 @@ use super::logged::{address, show};
 use super::pointers::Pointers;
 use super::{Address, KeyPlan, KeyProbe, KeySource};
 use crate::site::first_site;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The methods, all of which there may be one table for, or one each.
 const METHODS: [&str; 13] = [
@@ -189,41 +189,51 @@ fn by_exporter(
         "master key at session+{key:#x}: its 48 bytes end where SSL_SESSION_get_id has the id's \
          length"
     ));
-    let exporter = exporter(accessors).ok_or_else(|| refuse("no exporter of keying material"))?;
-    let trace = accessors
-        .bounds
-        .around(exporter)
-        .and_then(|range| accessors.tracer.trace(&range, Assumed::default()))
-        .ok_or_else(|| refuse("its exporter of keying material could not be followed"))?;
-    let handed =
-        trace.calls.iter().flat_map(|call| call.arguments).filter_map(|value| value.known.path());
-    let stored = trace.accesses.iter().filter_map(|access| match access {
-        Access::Store { value, .. } => value.path(),
-        Access::Load { .. } => None,
-    });
-    let touched: Vec<(u32, u32)> = loads(&trace.accesses)
-        .chain(handed)
-        .chain(stored)
-        .filter_map(|path| match (path.argument, path.steps()) {
-            (0, [pointer, at]) => Some((u32::try_from(*pointer).ok()?, u32::try_from(*at).ok()?)),
-            _ => None,
-        })
-        .collect();
-    if ![key, length].iter().all(|&at| touched.contains(&(session, at))) {
-        return Err(refuse("its exporter of keying material does not read the key there"));
+    let exporters = exporters(accessors);
+    if exporters.is_empty() {
+        return Err(refuse("no exporter of keying material was found"));
     }
-    let (state, random) = client_random(&touched, session)
-        .ok_or_else(|| refuse("its exporter of keying material does not show the randoms"))?;
+    // Methods of no one version have a function that fails.
+    let found = exporters.iter().filter_map(|&exporter| {
+        let touched = touched_by(accessors, exporter)?;
+        let reads = |at| touched.contains(&(session, at));
+        let random = client_random(&touched, session)?;
+        (reads(key) && reads(length)).then_some((random, exporter))
+    });
+    let found: Vec<_> = found.collect();
+    let (state, random) = one(found.iter().map(|(random, _)| *random))
+        .ok_or_else(|| refuse("its exporter of keying material does not read the key there"))?;
+    let functions: Vec<String> =
+        found.iter().map(|(_, exporter)| format!("{exporter:#x}")).collect();
     evidence.push(format!(
-        "the exporter of keying material at {exporter:#x} reads the key there, its length at \
+        "the exporter of keying material at {} reads the key there, its length at \
          session+{length:#x}, and the client's random, then the server's, in front of it, at \
-         ssl+{state:#x} -> +{random:#x}"
+         ssl+{state:#x} -> +{random:#x}",
+        functions.join(" and ")
     ));
     Ok(Fields {
         client_random: Address { argument: 0, steps: vec![state, random] },
         length: (length, 4),
         key,
     })
+}
+
+/// What a function reads, hands to others or stores of the objects behind its first argument: where
+/// the pointer is, and the offset behind it.
+fn touched_by(accessors: &Accessors<'_, '_>, function: u64) -> Option<Vec<(u32, u32)>> {
+    let range = accessors.bounds.around(function)?;
+    let trace = accessors.tracer.trace(&range, Assumed::default())?;
+    let handed =
+        trace.calls.iter().flat_map(|call| call.arguments).filter_map(|value| value.known.path());
+    let stored = trace.accesses.iter().filter_map(|access| match access {
+        Access::Store { value, .. } => value.path(),
+        Access::Load { .. } => None,
+    });
+    let offsets = |path: Path| match (path.argument, path.steps()) {
+        (0, [pointer, at]) => Some((u32::try_from(*pointer).ok()?, u32::try_from(*at).ok()?)),
+        _ => None,
+    };
+    Some(loads(&trace.accesses).chain(handed).chain(stored).filter_map(offsets).collect())
 }
 
 /// Where the client random is, by what an exporter touches behind which pointers, in its order.
@@ -248,22 +258,23 @@ fn loads(accesses: &[Access]) -> impl Iterator<Item = Path> + '_ {
     })
 }
 
-/// The function that `SSL_export_keying_material` calls through the tables of a method.
-fn exporter(accessors: &Accessors<'_, '_>) -> Option<u64> {
-    let trace = accessors.trace("SSL_export_keying_material", Assumed::default())?;
-    let (inner, function) = trace.calls.iter().find_map(|call| {
-        let path = call.through.path()?;
-        match path.steps() {
+/// The functions that `SSL_export_keying_material` calls through the tables of the methods.
+fn exporters(accessors: &Accessors<'_, '_>) -> BTreeSet<u64> {
+    let called = || {
+        let trace = accessors.trace("SSL_export_keying_material", Assumed::default())?;
+        trace.calls.iter().find_map(|call| match call.through.path()?.steps() {
             [_, inner, function, 0] => Some((*inner, *function)),
             _ => None,
-        }
-    })?;
+        })
+    };
+    let Some((inner, function)) = called() else { return BTreeSet::new() };
     let pointers = Pointers::new(accessors.tracer.image);
-    METHODS.iter().find_map(|name| {
+    let of_method = |name: &&str| {
         let table = method(accessors, &pointers, name)?;
         let encryption = pointers.at(table.checked_add_signed(inner.into())?)?;
         pointers.at(encryption.checked_add_signed(function.into())?)
-    })
+    };
+    METHODS.iter().filter_map(of_method).collect()
 }
 
 /// The table that a method's function returns the address of; of one that is exported, it takes the
