@@ -34,7 +34,10 @@ pub(crate) fn build(folder: &Path) -> Result<String> {
         cplusplus: &[],
     };
     let objects = folder.join("build");
-    let crypto = gcc::compile(&sources(listed(&tree, "crypto")?, "-O0"), &objects)?;
+    let (bio, rest) =
+        listed(&tree, "crypto")?.into_iter().partition(|file| file.starts_with("crypto/bio/"));
+    let mut crypto = gcc::compile(&sources(bio, "-O2"), &objects)?;
+    crypto.extend(gcc::compile(&sources(rest, "-O0"), &objects)?);
     let ssl = gcc::compile(&sources(listed(&tree, "ssl")?, "-O2"), &objects)?;
     gcc::link(folder, &crypto, &ssl)?;
     fs::remove_dir_all(&objects)?;
