@@ -6,7 +6,7 @@
 mod matrix;
 
 use std::fmt::Write;
-use target::{Address, KeyError, KeyPlan, KeySource, Options};
+use target::{Address, Error, KeyError, KeyPlan, KeySource, Options};
 
 /// A row of the matrix, the release that its table was made for, and where it names itself.
 struct Library {
@@ -182,6 +182,23 @@ fn a_stripped_program_is_read_without_any_symbol() {
         let stripped = target::keys(&without_sections(&bytes)).unwrap();
         assert_eq!(stripped.probes, whole.probes, "{name}");
     }
+}
+
+#[test]
+fn a_stripped_program_has_keys_but_no_functions() {
+    let Some(folder) = matrix::folder("openssl-4.0") else { return };
+    let stripped = without_sections(&matrix::file(&folder, "program"));
+    assert_eq!(
+        target::analyze_with(&stripped, Options::default()).unwrap_err(),
+        Error::NoTlsFunctions
+    );
+    let keys = Options { keys: true, ..Options::default() };
+    let analysis = target::analyze_with(&stripped, keys).unwrap();
+    assert!(analysis.functions.is_empty());
+    assert_eq!(analysis.keys, target::keys(&stripped).ok());
+    // what has no keys either has nothing to offer
+    let libcrypto = matrix::file(&folder, "libcrypto.so");
+    assert_eq!(target::analyze_with(&libcrypto, keys).unwrap_err(), Error::NoTlsFunctions);
 }
 
 #[test]

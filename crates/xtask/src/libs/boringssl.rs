@@ -1,5 +1,5 @@
 //! BoringSSL and AWS-LC, built from the sources that a crate carries: by their lists of sources, and
-//! with the assembler code that they have generated, so that neither CMake nor Go is needed.
+//! with the assembler code that they have generated, so that neither `CMake` nor Go is needed.
 
 use super::crates;
 use super::gcc::{self, Sources};
@@ -76,7 +76,7 @@ fn ssl(tree: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(tree.join("ssl")).context("the crate has no folder ssl")? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".cc") && !name.contains("_test") {
+        if name.strip_suffix(".cc").is_some_and(|name| !name.contains("_test")) {
             files.push(format!("ssl/{name}"));
         }
     }

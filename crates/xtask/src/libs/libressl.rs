@@ -52,7 +52,7 @@ fn listed(tree: &Path, part: &str) -> Result<Vec<String>> {
         let (variable, file) = line.split_once('=')?;
         let is_list = variable.starts_with("lib") && variable.contains("_la_SOURCES");
         let file = file.trim();
-        (is_list && file.ends_with(".c")).then(|| format!("{part}/{file}"))
+        (is_list && file.strip_suffix(".c").is_some()).then(|| format!("{part}/{file}"))
     };
     let files = text.lines().filter_map(file);
     Ok(files.filter(|file| !file.contains(GETENTROPY) && !file.ends_with("_win.c")).collect())
