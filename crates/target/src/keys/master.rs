@@ -340,3 +340,31 @@ fn table_entry(accessors: &Accessors<'_, '_>, setter: &str) -> Option<u64> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::client_random;
+
+    const SESSION: u32 = 0x130;
+
+    #[test]
+    fn the_random_that_comes_first_and_lies_second_is_the_client_s() {
+        let touched = [(0x80, 0xc4), (0x80, 0xd4), (SESSION, 0x10), (0x80, 0xa4), (0x80, 0xb4)];
+        assert_eq!(client_random(&touched, SESSION), Some((0x80, 0xc4)));
+    }
+
+    #[test]
+    fn randoms_in_another_order_or_at_another_distance_are_refused() {
+        for touched in [
+            &[(0x80, 0xa4), (0x80, 0xc4)][..],
+            &[(0x80, 0xc4), (0x80, 0xa0)],
+            &[(0x80, 0xc4), (0x80, 0xa4), (0x80, 0xe4)],
+            &[(0x80, 0xc4), (0x88, 0xa4)],
+            &[(0x80, 0xc4)],
+            &[(SESSION, 0xc4), (SESSION, 0xa4)],
+            &[],
+        ] {
+            assert_eq!(client_random(touched, SESSION), None, "{touched:x?}");
+        }
+    }
+}

@@ -25,6 +25,8 @@ pub(crate) fn build(folder: &Path) -> Result<String> {
         flags: [optimise, "-std=gnu99", "-D_DEFAULT_SOURCE", "-DOPENSSL_NO_ASM"]
             .into_iter()
             .chain(["-DLIBRESSL_INTERNAL", "-DOPENSSL_NO_HW_PADLOCK", "-DNO_SYSLOG"])
+            // Errors in compilers that are younger than it.
+            .chain(["-Wno-implicit-function-declaration", "-Wno-int-conversion"])
             .map(str::to_owned)
             .chain(
                 ["include", "crypto", "crypto/asn1", "crypto/evp", "crypto/modes"]
