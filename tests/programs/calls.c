@@ -2,8 +2,11 @@
  * Calls each function that moves plaintext, over success, error, retry and partial paths, and
  * prints what each call moved. A client and a server of one process talk over a socket pair.
  *
- * calls LIBCRYPTO LIBSSL CERTIFICATE KEY    with the libraries at these paths
- * calls - - CERTIFICATE KEY                 if compiled with -DLINKED: with those it is linked to
+ * calls LIBCRYPTO LIBSSL CERTIFICATE KEY [bio]   with the libraries at these paths
+ * calls - - CERTIFICATE KEY [bio]                if compiled with -DLINKED: with those it is linked
+ * to
+ *
+ * With `bio` it reads and writes through the library's BIO filter only.
  *
  * It prints `ready`, waits for a line on standard input, and then prints for each call that moved
  * plaintext: `SCENARIO FUNCTION client|server send|recv LEN HEX`.
@@ -23,6 +26,8 @@ typedef struct ssl_ctx_st SSL_CTX;
 typedef struct ssl_method_st SSL_METHOD;
 typedef struct ssl_session_st SSL_SESSION;
 typedef struct ec_key_st EC_KEY;
+typedef struct bio_st BIO;
+typedef struct bio_method_st BIO_METHOD;
 
 #define SSL_ERROR_NONE 0
 #define SSL_ERROR_WANT_READ 2
@@ -36,6 +41,7 @@ typedef struct ec_key_st EC_KEY;
 #define SSL_CTRL_MODE 33
 #define SSL_CTRL_SET_TMP_ECDH 4
 #define NID_P256 415
+#define BIO_C_SET_SSL 109
 
 #define FUNCTIONS(F)                                                                               \
 	F(const SSL_METHOD *, TLS_client_method, (void))                                           \
@@ -73,6 +79,12 @@ typedef struct ec_key_st EC_KEY;
 	F(int, SSL_read_early_data, (SSL *, void *, size_t, size_t *))                             \
 	F(int, SSL_write_early_data, (SSL *, const void *, size_t, size_t *))                      \
 	F(int, SSL_CTX_set_max_early_data, (SSL_CTX *, unsigned int))                              \
+	F(const BIO_METHOD *, BIO_f_ssl, (void))                                                   \
+	F(BIO *, BIO_new, (const BIO_METHOD *))                                                    \
+	F(int, BIO_free, (BIO *))                                                                  \
+	F(long, BIO_ctrl, (BIO *, int, long, void *))                                              \
+	F(int, BIO_read, (BIO *, void *, int))                                                     \
+	F(int, BIO_write, (BIO *, const void *, int))                                              \
 	F(void, ERR_clear_error, (void))
 
 #ifdef LINKED
@@ -251,6 +263,40 @@ static size_t read_ex(struct end *end, void *data, size_t len)
 	if (SSL_read_ex(end->ssl, data, len, &moved) != 1)
 		return 0;
 	report(end, "SSL_read_ex", "recv", data, moved);
+	return moved;
+}
+
+/* A filter that leaves the connection alone when it is freed. */
+static BIO *filter(struct end *end)
+{
+	BIO *bio = BIO_new(BIO_f_ssl());
+
+	if (!bio || BIO_ctrl(bio, BIO_C_SET_SSL, 0, end->ssl) != 1)
+		fail("BIO_f_ssl");
+	return bio;
+}
+
+static size_t write_bio(struct end *end, const void *data, size_t len)
+{
+	BIO *bio = filter(end);
+	int moved = BIO_write(bio, data, (int)len);
+
+	BIO_free(bio);
+	if (moved <= 0)
+		return 0;
+	report(end, "BIO_write", "send", data, moved);
+	return moved;
+}
+
+static size_t read_bio(struct end *end, void *data, size_t len)
+{
+	BIO *bio = filter(end);
+	int moved = BIO_read(bio, data, (int)len);
+
+	BIO_free(bio);
+	if (moved <= 0)
+		return 0;
+	report(end, "BIO_read", "recv", data, moved);
 	return moved;
 }
 
@@ -494,7 +540,7 @@ int main(int argc, char **argv)
 {
 	char line[10];
 
-	if (argc != 5)
+	if (argc != 5 && !(argc == 6 && !strcmp(argv[5], "bio")))
 		fail("wrong arguments");
 #ifndef LINKED
 	load(argv[1], argv[2]);
@@ -520,6 +566,10 @@ int main(int argc, char **argv)
 	if (!fgets(line, sizeof(line), stdin))
 		fail("no go-ahead");
 
+	if (argc == 6) {
+		run_all("bio", write_bio, read_bio);
+		return 0;
+	}
 	run_all("plain", write_plain, read_plain);
 	if (SSL_write_ex && SSL_read_ex) {
 		run_all("ex", write_ex, read_ex);

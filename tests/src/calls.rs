@@ -91,6 +91,11 @@ pub fn compile_keys(scratch: &Scratch) -> PathBuf {
     compile_source(scratch, "keys.c", "keys", &["-ldl"])
 }
 
+/// Compiles `programs/sendfile.c`, which loads the libraries it is given.
+pub fn compile_sendfile(scratch: &Scratch) -> PathBuf {
+    compile_source(scratch, "sendfile.c", "sendfile", &["-ldl"])
+}
+
 /// Compiles `programs/gnutls_calls.c`, which does the same for `GnuTLS`.
 pub fn compile_for_gnutls(scratch: &Scratch) -> PathBuf {
     compile_source(scratch, "gnutls_calls.c", "gnutls-calls", &["-lgnutls", "-ldl"])
@@ -111,6 +116,12 @@ pub fn with_libraries(
 ) -> Command {
     program.arg(crypto.as_ref()).arg(ssl.as_ref());
     program.arg(&certificate.certificate).arg(&certificate.key);
+    program
+}
+
+/// The same for a program that reads and writes through the library's BIO filter.
+pub fn through_a_bio(mut program: Command) -> Command {
+    program.arg("bio");
     program
 }
 

@@ -66,6 +66,7 @@ pub struct Line {
     pub body_follows: Option<bool>,
     pub of: Option<String>,
     pub last: Option<bool>,
+    pub cause: Option<String>,
 }
 
 impl Line {

@@ -9,8 +9,7 @@ use e2e::{Capture, Direction, Payload, Scratch, digest, needs_bpf};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The promise: so long after a program maps a library that was not seen before, it is captured.
 const PROMISED: Duration = Duration::from_millis(100);
@@ -44,10 +43,15 @@ fn assert_captured(
             (Capture::raw(&scratch, &[]), client)
         }
         Start::AfterReady => {
-            let capture = Capture::raw(&scratch, &[]);
+            let mut capture = Capture::raw(&scratch, &[]);
+            let waited = waited_for_processor(capture.pid());
             let client = Waiting::start(command);
-            // No event says that the time is over: the time itself is what is promised.
-            thread::sleep(PROMISED);
+            let mapped = time_of_day(SystemTime::now());
+            let attached = attached_in(&mut capture, scratch.path());
+            // What other programs took from the tool is not its fault.
+            let waited = waited_for_processor(capture.pid()).saturating_sub(waited);
+            let took = attached.saturating_sub(mapped);
+            assert!(took <= PROMISED + waited, "{took:?}, of which it waited {waited:?}");
             (capture, client)
         }
     };
@@ -60,6 +64,35 @@ fn assert_captured(
         assert_eq!(captured.len(), 1, "connections with data to {dir:?}");
         assert_eq!(digest(&captured[0].bytes), digest(expected), "{dir:?}");
     }
+}
+
+/// Waits until the tool says that it has attached to a file in `folder`; gives back the time of day
+/// at which it says that was.
+fn attached_in(capture: &mut Capture, folder: &Path) -> Duration {
+    let to = format!("attached to {}/", folder.display());
+    let line = capture.stderr().wait_for(&to, |line| line.contains(&to));
+    // 2026-11-22T01:01:10.202098Z
+    let (_, time) = line.split_once('T').expect("a time");
+    let (time, _) = time.split_once('Z').expect("a time in UTC");
+    let fields: Vec<f64> = time.split(':').map(|field| field.parse().unwrap()).collect();
+    let [hours, minutes, seconds] = fields[..] else { panic!("{line}") };
+    Duration::from_secs_f64((hours * 60.0 + minutes) * 60.0 + seconds)
+}
+
+/// How long it is since the day began, in UTC.
+fn time_of_day(time: SystemTime) -> Duration {
+    let since = time.duration_since(UNIX_EPOCH).unwrap();
+    since - Duration::from_secs(since.as_secs() / 86_400 * 86_400)
+}
+
+/// How long the threads of a process were ready to run but did not (proc_pid_schedstat(5)).
+fn waited_for_processor(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let waited = threads.map(|thread| {
+        let text = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
+    });
+    Duration::from_nanos(waited.sum())
 }
 
 /// Makes a program use a copy of libssl that nobody else has.

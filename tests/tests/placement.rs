@@ -1,7 +1,7 @@
 //! The planned probe sites see exactly the calls that moved plaintext, whatever path the library took,
 //! and so do the plain ones.
 
-use e2e::calls::{self, Call, Calls, with_libraries};
+use e2e::calls::{self, Call, Calls, through_a_bio, with_libraries};
 use e2e::certificate::Certificate;
 use e2e::process::command;
 use e2e::{Capture, Captured, Direction, Line, Scratch, digest, needs_bpf};
@@ -105,6 +105,16 @@ fn distribution(placement: &str) {
 fn planned_sites_see_every_call() {
     needs_bpf!();
     distribution("auto");
+}
+
+#[test]
+fn planned_sites_see_every_call_through_a_bio() {
+    needs_bpf!();
+    let scratch = Scratch::new();
+    let certificate = Certificate::new(&scratch);
+    let program = Command::new(calls::compile(&scratch));
+    let program = with_libraries(program, "libcrypto.so.3", "libssl.so.3", &certificate);
+    assert_calls(&scratch, through_a_bio(program), "auto");
 }
 
 #[test]

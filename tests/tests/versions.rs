@@ -4,7 +4,7 @@
 use crate::exactness::openssl::{s_client_sends_and_receives, s_server_serves_a_file_to_s_client};
 use crate::placement::assert_calls;
 use e2e::Scratch;
-use e2e::calls::{self, with_libraries};
+use e2e::calls::{self, through_a_bio, with_libraries};
 use e2e::certificate::Certificate;
 use e2e::version::Version;
 use std::process::Command;
@@ -31,6 +31,16 @@ fn assert_every_call_inside(name: &str) {
         let command = with_libraries(Command::new(&program), "-", "-", &certificate);
         assert_calls(&scratch, command, placement);
     }
+}
+
+fn assert_every_call_through_a_bio(name: &str) {
+    let version = Version::named(name);
+    let scratch = Scratch::new();
+    let certificate = Certificate::new(&scratch);
+    let [crypto, ssl] = version.libraries();
+    let program = version.command(&calls::compile(&scratch));
+    let command = with_libraries(program, crypto, ssl, &certificate);
+    assert_calls(&scratch, through_a_bio(command), "auto");
 }
 
 /// Runs one of the exchanges of `openssl` programs with a version's own.
@@ -83,16 +93,21 @@ versions! { every_call_of_a_static_library by assert_every_call_inside:
     aws_lc = "aws-lc-run",
 }
 
+versions! { every_call_through_a_bio by assert_every_call_through_a_bio:
+    openssl_1_1_1 = "bullseye-run",
+    openssl_3_5 = "trixie-run",
+    openssl_3_6 = "sid-run",
+    openssl_4_0 = "openssl-4.0",
+}
+
 versions! { programs_that_call_the_library by s_client:
     openssl_1_1_1 = "bullseye-run",
     openssl_3_5 = "trixie-run",
     openssl_3_6 = "sid-run",
 }
 
-// Not sid's 3.6: a program that reads through a BIO (`BIO_f_ssl`) calls the function behind SSL_read,
-// which begins there with an instruction that the kernel cannot emulate, so the planner probes the
-// exported functions instead. The README says so.
 versions! { programs_that_go_through_a_bio by s_server:
     openssl_1_1_1 = "bullseye-run",
     openssl_3_5 = "trixie-run",
+    openssl_3_6 = "sid-run",
 }

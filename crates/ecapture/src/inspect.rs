@@ -188,7 +188,9 @@ fn describe(planned: &Planned, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  functions")?;
     for function in &analysis.functions {
         writeln!(out, "    {}", function.name)?;
-        writeln!(out, "      covers  {}", function.covers.join(", "))?;
+        if !function.covers.is_empty() {
+            writeln!(out, "      covers  {}", function.covers.join(", "))?;
+        }
         let entry = &function.entry;
         writeln!(
             out,

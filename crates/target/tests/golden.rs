@@ -165,6 +165,10 @@ fn check_sites(bytes: &[u8], analysis: &Analysis) {
             assert!(at < bytes.len(), "{} lies in the file", plan.name);
             assert_ne!(&bytes[at..at + 5], &[0x0f, 0x1f, 0x44, 0, 0], "{}", plan.name);
         }
+        if plan.placement == PlacementKind::CallSite {
+            assert!(plan.entry.emulated && exits.len() == 1);
+            assert!(exits[0].vaddr > plan.entry.vaddr);
+        }
         if plan.placement == PlacementKind::JumpSites {
             assert!(plan.entry.emulated && exits.iter().all(|site| site.emulated));
             assert!(exits.iter().all(|site| site.vaddr > plan.entry.vaddr));

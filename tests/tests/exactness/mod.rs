@@ -2,10 +2,12 @@
 
 mod http1;
 mod http2;
+mod http2_joined_late;
 mod http_parsed;
 mod large;
 pub(crate) mod openssl;
 mod peers;
+mod sendfile;
 
 use e2e::curl::Transferred;
 use e2e::line::{Direction, Line};

@@ -6,11 +6,13 @@ mod explore;
 mod function;
 mod operand;
 mod value;
+mod words;
 
 pub(crate) use emulate::is_emulated;
 pub(crate) use explore::{Assumptions, CallSite, End, Explored, Path, explore};
 pub(crate) use function::{Flow, Function, stores, writes};
 pub(crate) use value::Value;
+pub(crate) use words::word_text;
 
 use crate::elf::Elf;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, GasFormatter, Instruction, Register};

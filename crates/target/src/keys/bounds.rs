@@ -38,16 +38,19 @@ impl<'i, 'a> Bounds<'i, 'a> {
 
     /// The function that the instruction at `address` is of.
     pub(crate) fn around(&self, address: u64) -> Option<Range<u64>> {
+        self.stated(address)
+            .or_else(|| between(self.starts.get_or_init(|| starts(self.image)), address))
+    }
+
+    /// As [`Bounds::around`], if the file itself says where the function begins and ends.
+    pub(crate) fn stated(&self, address: u64) -> Option<Range<u64>> {
         let unwound = self.unwind.as_ref().and_then(|unwind| unwind.around(address));
         let image = self.image;
-        unwound
-            .filter(|range| range.contains(&address))
-            .or_else(|| {
-                let symbols =
-                    self.symbols.get_or_init(|| FunctionSymbols::read(&image.elf, &image.dynamic));
-                symbols.around(address)
-            })
-            .or_else(|| between(self.starts.get_or_init(|| starts(image)), address))
+        unwound.filter(|range| range.contains(&address)).or_else(|| {
+            let symbols =
+                self.symbols.get_or_init(|| FunctionSymbols::read(&image.elf, &image.dynamic));
+            symbols.around(address)
+        })
     }
 }
 

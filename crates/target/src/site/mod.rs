@@ -1,6 +1,7 @@
 //! The probe-site planner: the cheapest placement of each function's probes that is provably
 //! right.
 
+mod callers;
 mod entry;
 mod exit;
 mod inner;

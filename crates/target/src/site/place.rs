@@ -203,7 +203,7 @@ impl Placer<'_, '_> {
         let bytes = self.image.elf.code_at(vaddr)?;
         if self.image.elf.machine != Machine::X86_64 {
             let word = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
-            let instruction = format!(".inst {word:#010x}");
+            let instruction = code::word_text(word);
             return Some(Site { file_offset, vaddr, instruction, emulated: false });
         }
         let decoded = decode_one(&self.image.elf, vaddr)?;

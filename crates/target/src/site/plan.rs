@@ -106,6 +106,8 @@ pub enum Exit {
 pub enum PlacementKind {
     /// At the internal function that the exported wrappers share, with a return probe.
     SharedInner,
+    /// At a call of that function by none of the wrappers, and behind it.
+    CallSite,
     /// On emulated instructions inside the function, entry and exits.
     JumpSites,
     /// At the symbol (or right after its `endbr64`), with a return probe.

@@ -1,6 +1,7 @@
 //! Which functions to probe: the internal ones behind several exported ones first, then each
 //! exported one whose calls are not seen there.
 
+use super::callers::other_callers;
 use super::entry::first_instruction;
 use super::inner::{Inner, Wrapper, goes_through, mentions, shared_inner};
 use super::place::Placer;
@@ -9,6 +10,7 @@ use crate::api::{self, Table};
 use crate::code;
 use crate::elf::{Machine, Symbol};
 use crate::image::Image;
+use std::ops::Range;
 
 /// Plans all functions of one file.
 pub(crate) struct Planner<'i, 'a> {
@@ -53,28 +55,57 @@ impl<'i, 'a> Planner<'i, 'a> {
         Placer { image: self.image, options: self.options }
     }
 
-    /// The internal function behind all wrappers of `op`, if there is one.
+    /// The internal function behind all wrappers of `op`, if there is one; else its calls by others
+    /// than the wrappers, which are planned by name.
     fn plan_shared(&mut self, op: Op, wrappers: &[Wrapper]) {
-        if wrappers.iter().all(|w| self.image.definitions(w.name).is_empty()) {
+        let Some(first) = wrappers.iter().find(|w| !self.image.definitions(w.name).is_empty())
+        else {
             return;
-        }
-        let rejected = if self.options.avoid_uretprobe {
-            Err("return probes are to be avoided, and its size is not known".to_owned())
-        } else {
-            shared_inner(self.image, wrappers)
-                .map_err(|reason| reason.to_string())
-                .and_then(|inner| self.place_shared(op, &inner))
         };
-        match rejected {
-            Ok(plan) => self.plans.push(plan),
+        let inner = match shared_inner(self.image, wrappers) {
+            Ok(inner) => inner,
             Err(reason) => {
-                let first = wrappers.first().map_or("", |w| w.name);
+                let first = wrappers.first().unwrap_or(first).name;
                 self.notes.push(format!("no shared internal function behind {first}: {reason}"));
+                return;
             }
+        };
+        let rejected = match self.place_shared(op, &inner, Stepped::Refused) {
+            Ok(plan) => {
+                self.plans.push(plan);
+                return;
+            }
+            Err(reason) => reason,
+        };
+        let at = inner.vaddr;
+        self.notes.push(format!("inner({at:#x}) of {} is not probed: {rejected}", first.name));
+        let unseen = match self.place_callers(op, &inner) {
+            Ok(plans) => {
+                self.plans.extend(plans);
+                return;
+            }
+            Err(reason) => reason,
+        };
+        match self.place_shared(op, &inner, Stepped::Taken) {
+            Ok(plan) => {
+                self.notes.push(format!("inner({at:#x}) is probed nevertheless: {unseen}"));
+                self.plans.push(plan);
+            }
+            Err(_) => self.notes.push(format!(
+                "inner({at:#x}): what reaches it by no exported function is not seen: {unseen}"
+            )),
         }
     }
 
-    fn place_shared(&self, op: Op, inner: &Inner) -> Result<FunctionPlan, String> {
+    fn place_shared(
+        &self,
+        op: Op,
+        inner: &Inner,
+        stepped: Stepped,
+    ) -> Result<FunctionPlan, String> {
+        if self.options.avoid_uretprobe {
+            return Err("return probes are to be avoided, and its size is not known".to_owned());
+        }
         let peeks = ["SSL_peek", "SSL_peek_ex"];
         if op == Op::Read
             && let Some(name) = peeks.iter().find(|name| mentions(self.image, name, inner.vaddr))
@@ -83,7 +114,7 @@ impl<'i, 'a> Planner<'i, 'a> {
         }
         let (at, emulated) = first_instruction(self.image, inner.vaddr)
             .ok_or_else(|| format!("no code at {:#x}", inner.vaddr))?;
-        if !emulated {
+        if !emulated && stepped == Stepped::Refused {
             return Err(format!("its first instruction at {at:#x} is not emulated"));
         }
         let entry = self.placer().site(at).ok_or_else(|| format!("no code at {at:#x}"))?;
@@ -94,15 +125,14 @@ impl<'i, 'a> Planner<'i, 'a> {
                 covers.push(name);
             }
         }
-        let register = code::ARGUMENTS
-            .get(usize::from(inner.out))
-            .map_or_else(String::new, |register| format!("%{register:?}").to_lowercase());
+        let register = out_register(inner);
+        let begins = if emulated { "an emulated" } else { "a single-stepped" };
         Ok(FunctionPlan {
             name: format!("inner({:#x}) of {}", inner.vaddr, covers.join(", ")),
             why: format!(
                 "every path of {wrappers} reaches this function once with ssl, buf and num \
                  unchanged and the size_t pointer in {register}, or fails without it; it begins \
-                 with an emulated {}, where a return probe is allowed",
+                 with {begins} {}, where a return probe is allowed",
                 entry.instruction
             ),
             covers,
@@ -112,6 +142,43 @@ impl<'i, 'a> Planner<'i, 'a> {
             exit: Exit::Uretprobe,
             placement: PlacementKind::SharedInner,
         })
+    }
+
+    /// The calls of the internal function that are made in no function of the interface.
+    fn place_callers(&self, op: Op, inner: &Inner) -> Result<Vec<FunctionPlan>, String> {
+        let known: Vec<Range<u64>> = self
+            .interface
+            .functions
+            .iter()
+            .flat_map(|function| self.image.definitions(function.name))
+            .map(|symbol| symbol.vaddr..symbol.vaddr.saturating_add(symbol.size))
+            .collect();
+        let callers =
+            other_callers(self.image, inner.vaddr, &known).map_err(|reason| reason.to_string())?;
+        let register = out_register(inner);
+        callers
+            .iter()
+            .map(|caller| {
+                let site = |at| self.placer().site(at).ok_or_else(|| format!("no code at {at:#x}"));
+                let (entry, exit) = (site(caller.entry)?, site(caller.exit)?);
+                Ok(FunctionPlan {
+                    name: format!("call({:#x}) of inner({:#x})", caller.entry, inner.vaddr),
+                    covers: Vec::new(),
+                    op,
+                    result: ResultStyle::OutParam { arg: inner.out + 1 },
+                    why: format!(
+                        "this call of the function behind {} passes ssl, buf and num, and the \
+                         size_t pointer in {register}, and no exported function makes it \
+                         (BIO_f_ssl does); {} is passed once behind it, with the result in %rax",
+                        inner.covers.join(", "),
+                        exit.instruction
+                    ),
+                    entry,
+                    exit: Exit::Sites(vec![exit]),
+                    placement: PlacementKind::CallSite,
+                })
+            })
+            .collect()
     }
 
     /// True if another plan sees the function's calls, or if seeing them would mislead.
@@ -185,6 +252,19 @@ impl<'i, 'a> Planner<'i, 'a> {
             }
         }
     }
+}
+
+/// Whether a shared function may be probed where the kernel has to single-step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stepped {
+    Refused,
+    Taken,
+}
+
+fn out_register(inner: &Inner) -> String {
+    code::ARGUMENTS
+        .get(usize::from(inner.out))
+        .map_or_else(String::new, |register| format!("%{register:?}").to_lowercase())
 }
 
 /// The layers that this file's functions make of one another, as `(caller, callee)`.

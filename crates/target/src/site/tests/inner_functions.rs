@@ -162,6 +162,96 @@ fn return_probes_to_be_avoided_rule_it_out() {
     assert_eq!(of(&analysis, "SSL_read_ex").placement, PlacementKind::EntryRetSites);
 }
 
+/// A function of the library that reads through the internal one, as `BIO_f_ssl` does: what is done
+/// between the call and the look at its error is the test's.
+fn through_a_bio(between: impl FnOnce(&mut CodeAssembler, CodeLabel)) -> (u64, Fixture) {
+    let (target, fixture) = library(Shape { stepped: true, ..GOOD });
+    let at = fixture.next();
+    let fixture = fixture.function("ssl_read_of_a_bio", |a| {
+        let mut behind = a.create_label();
+        a.push(rbx).unwrap();
+        a.mov(rcx, rdx).unwrap();
+        a.call(target).unwrap();
+        a.set_label(&mut behind).unwrap();
+        a.mov(esi, eax).unwrap();
+        between(a, behind);
+        a.call(FAIL + 0x10).unwrap();
+        a.pop(rbx).unwrap();
+        a.ret().unwrap();
+    });
+    (at, fixture)
+}
+
+fn call_site(analysis: &Analysis) -> Option<&FunctionPlan> {
+    analysis.functions.iter().find(|plan| plan.placement == PlacementKind::CallSite)
+}
+
+#[test]
+fn a_call_by_no_wrapper_is_probed_where_it_is_made() {
+    let (at, fixture) = through_a_bio(|_, _| {});
+    let analysis = plan(&fixture);
+    let plan = call_site(&analysis).unwrap();
+    assert_eq!(plan.entry.vaddr, at + 4);
+    assert_eq!(plan.result, ResultStyle::OutParam { arg: 4 });
+    assert_eq!(exit_instructions(plan), ["call"]);
+    assert_eq!(of(&analysis, "SSL_read").placement, PlacementKind::JumpSites);
+}
+
+#[test]
+fn a_call_by_no_wrapper_is_seen_without_return_probes() {
+    let (at, fixture) = through_a_bio(|_, _| {});
+    let analysis = plan_without_uretprobes(&fixture);
+    assert_eq!(call_site(&analysis).unwrap().entry.vaddr, at + 4);
+}
+
+#[test]
+fn a_result_that_is_overwritten_is_taken_right_behind_the_call() {
+    for spoil in [
+        |a: &mut CodeAssembler, _| a.xor(eax, eax).unwrap(),
+        |a: &mut CodeAssembler, _| a.mov(qword_ptr(rbx), 1).unwrap(),
+    ] {
+        let (at, fixture) = through_a_bio(spoil);
+        let analysis = plan(&fixture);
+        let Exit::Sites(sites) = &call_site(&analysis).unwrap().exit else { panic!() };
+        assert_eq!(sites[0].vaddr, at + 9);
+    }
+}
+
+#[test]
+fn where_a_call_site_is_not_passed_by_its_calls_only_the_function_is_probed_at_any_price() {
+    let loops = |a: &mut CodeAssembler, behind| a.jne(behind).unwrap();
+    let jumps = |a: &mut CodeAssembler, _| a.jmp(rax).unwrap();
+    for (spoil, reason) in [
+        (Box::new(loops) as Box<dyn Fn(&mut CodeAssembler, CodeLabel)>, "may land behind"),
+        (Box::new(jumps), "no table that is known"),
+    ] {
+        let (_, fixture) = through_a_bio(&*spoil);
+        let analysis = plan(&fixture);
+        assert!(call_site(&analysis).is_none());
+        let plan = of(&analysis, "SSL_read");
+        assert_eq!(plan.placement, PlacementKind::SharedInner);
+        assert!(!plan.entry.emulated);
+        assert_eq!(plan.covers, ["SSL_read", "SSL_read_ex"]);
+        assert!(noted(&analysis, reason), "{:?}", analysis.notes);
+    }
+}
+
+#[test]
+fn a_function_of_unknown_size_that_calls_it_makes_it_probed_at_any_price() {
+    let (target, fixture) = library(Shape { stepped: true, ..GOOD });
+    let fixture = fixture.internal(|a| {
+        a.call(target).unwrap();
+        a.ret().unwrap();
+    });
+    let analysis = plan(&fixture);
+    assert_eq!(of(&analysis, "SSL_read").placement, PlacementKind::SharedInner);
+    assert!(noted(&analysis, "begins and ends is not known"), "{:?}", analysis.notes);
+    // Where that can't be, it is said.
+    let analysis = plan_without_uretprobes(&fixture);
+    assert_eq!(of(&analysis, "SSL_read").placement, PlacementKind::JumpSites);
+    assert!(noted(&analysis, "is not seen"), "{:?}", analysis.notes);
+}
+
 #[test]
 fn a_wrapper_around_another_wrapper_is_covered_and_the_fifth_argument_found() {
     let fixture = Fixture::new();
