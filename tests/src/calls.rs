@@ -6,6 +6,7 @@ use crate::line::Direction;
 use crate::peer::source;
 use crate::process::{Lines, Process, command, run};
 use crate::scratch::Scratch;
+use crate::version::Version;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
@@ -38,8 +39,38 @@ pub fn compile(scratch: &Scratch) -> PathBuf {
 
 /// Compiles the program with the distribution's OpenSSL inside.
 pub fn compile_static(scratch: &Scratch) -> PathBuf {
-    let libraries = ["-DLINKED", "-Wl,-Bstatic", "-lssl", "-lcrypto", "-Wl,-Bdynamic"];
+    // What it calls is declared weak, and by itself would bring nothing out of an archive.
+    let libraries = [
+        "-DLINKED",
+        "-Wl,-Bstatic,--whole-archive",
+        "-lssl",
+        "-Wl,--no-whole-archive",
+        "-lcrypto",
+        "-Wl,-Bdynamic",
+    ];
     compile_with(scratch, "calls-static", &libraries)
+}
+
+/// Compiles the program or one with its arguments, `code`, with a version's archives inside, and
+/// strips it.
+pub fn compile_stripped(
+    scratch: &Scratch,
+    code: &str,
+    version: &Version,
+    arguments: &[&str],
+) -> PathBuf {
+    let [ssl, crypto] = version.archives();
+    let libraries = [
+        "-DLINKED",
+        "-s",
+        "-Wl,--whole-archive",
+        ssl.to_str().unwrap(),
+        "-Wl,--no-whole-archive",
+        crypto.to_str().unwrap(),
+        "-lpthread",
+        "-lstdc++",
+    ];
+    compile_source(scratch, code, "static-and-stripped", &[&libraries, arguments].concat())
 }
 
 fn compile_with(scratch: &Scratch, name: &str, arguments: &[&str]) -> PathBuf {
@@ -52,6 +83,12 @@ fn compile_source(scratch: &Scratch, code: &str, name: &str, arguments: &[&str])
     gcc.arg("-O1").arg("-o").arg(&executable).arg(source(code)).args(arguments);
     let _ = run(&mut gcc).success();
     executable
+}
+
+/// Compiles `programs/keys.c`, which makes handshakes and logs their keys, so that it loads the
+/// libraries it is given.
+pub fn compile_keys(scratch: &Scratch) -> PathBuf {
+    compile_source(scratch, "keys.c", "keys", &["-ldl"])
 }
 
 /// Compiles `programs/sendfile.c`, which loads the libraries it is given.

@@ -23,13 +23,22 @@ const DEBIAN: &str = "usr/lib/x86_64-linux-gnu";
 const OPENSSL_3: [&str; 2] = ["libcrypto.so.3", "libssl.so.3"];
 
 /// Name in the cache, folder of the libraries in it, their names, whether it has its own loader.
-const VERSIONS: [(&str, &str, [&str; 2], bool); 9] = [
+const VERSIONS: [(&str, &str, [&str; 2], bool); 13] = [
+    (
+        "wheel-openssl-1.0.2",
+        "psycopg2/.libs",
+        ["libcrypto-c1fa9491.so.1.0.2q", "libssl-c0c2ede4.so.1.0.2q"],
+        false,
+    ),
     ("openssl-1.1.0", "", ["libcrypto.so", "libssl.so"], false),
     ("bullseye-run", DEBIAN, ["libcrypto.so.1.1", "libssl.so.1.1"], false),
     ("trixie-run", DEBIAN, OPENSSL_3, true),
     ("sid-run", DEBIAN, OPENSSL_3, true),
     ("openssl-3-O0", "", ["libcrypto.so", "libssl.so"], false),
     ("openssl-4.0", "", ["libcrypto.so", "libssl.so"], false),
+    ("libressl-2.0", "", ["libcrypto.so", "libssl.so"], false),
+    ("boringssl-run", "", ["libcrypto.so", "libssl.so"], false),
+    ("aws-lc-run", "", ["libcrypto.so", "libssl.so"], false),
     ("android-10", "usr/lib/x86_64-linux-gnu/android", ["libcrypto.so.0", "libssl.so.0"], false),
     ("android-13", "usr/lib/x86_64-linux-gnu/android", ["libcrypto.so.0", "libssl.so.0"], false),
     ("android-14", "usr/lib/x86_64-linux-gnu/android", ["libcrypto.so.0", "libssl.so.0"], false),
@@ -93,6 +102,11 @@ impl Version {
     pub fn libraries(&self) -> [PathBuf; 2] {
         let folder = self.copies.clone().unwrap_or_else(|| self.folder());
         self.names.map(|name| folder.join(name))
+    }
+
+    /// Its archives to link programs with: libssl, then libcrypto.
+    pub fn archives(&self) -> [PathBuf; 2] {
+        ["libssl.a", "libcrypto.a"].map(|name| self.folder.join("static").join(name))
     }
 
     fn folder(&self) -> PathBuf {

@@ -20,6 +20,17 @@ fn assert_every_call_of(name: &str) {
     });
 }
 
+/// In a program that has the library inside, of which only the exported names are left.
+fn assert_every_call_inside(name: &str) {
+    let version = Version::named(name);
+    let scratch = Scratch::new();
+    let certificate = Certificate::new(&scratch);
+    let program = calls::compile_stripped(&scratch, "calls.c", &version, &["-rdynamic"]);
+    assert_every_call("tls", &scratch, || {
+        with_libraries(Command::new(&program), "-", "-", &certificate)
+    });
+}
+
 fn assert_every_call_through_a_bio(name: &str) {
     let version = Version::named(name);
     let scratch = Scratch::new();
@@ -61,6 +72,7 @@ macro_rules! versions {
 }
 
 versions! { every_call by assert_every_call_of:
+    openssl_1_0_2 = "wheel-openssl-1.0.2",
     openssl_1_1_0 = "openssl-1.1.0",
     openssl_1_1_1 = "bullseye-run",
     openssl_3_5 = "trixie-run",
@@ -69,6 +81,14 @@ versions! { every_call by assert_every_call_of:
     boringssl_of_android_10 = "android-10",
     boringssl_of_android_13 = "android-13",
     boringssl_of_android_14 = "android-14",
+    boringssl = "boringssl-run",
+    aws_lc = "aws-lc-run",
+    libressl = "libressl-2.0",
+}
+
+versions! { every_call_of_a_static_library by assert_every_call_inside:
+    boringssl = "boringssl-run",
+    aws_lc = "aws-lc-run",
 }
 
 versions! { every_call_through_a_bio by assert_every_call_through_a_bio:

@@ -68,7 +68,7 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     let image = Image::new(bytes, &names)?;
     let carries = |name| !image.definitions(name).is_empty();
     if !carries("SSL_read") && !carries("SSL_write") {
-        return Err(Error::NoTlsFunctions);
+        return keys_only(&image, bytes, options).ok_or(Error::NoTlsFunctions);
     }
     let (functions, mut notes) = Planner::new(&image, &OPENSSL, options).plan();
     let version = version_string(bytes);
@@ -104,6 +104,15 @@ pub fn analyze_with(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         soname: image.dynamic.soname(&image.elf),
         notes,
     })
+}
+
+/// What there is to a program whose symbols were stripped: secrets are found without them.
+fn keys_only(image: &Image<'_>, bytes: &[u8], options: Options) -> Option<Analysis> {
+    let version = version_string(bytes);
+    let family = family(image, version.as_deref());
+    let mut analysis = Analysis::new(image, family, version, options);
+    analysis.notes.push("no symbols of TLS functions: no plaintext, only keys".to_owned());
+    analysis.keys.is_some().then_some(analysis)
 }
 
 impl Analysis {

@@ -25,25 +25,28 @@ pub enum Family {
 }
 
 /// Exported by one family only.
-const TELL_TALES: [(&str, Family); 4] = [
+const TELL_TALES: [(&str, Family); 5] = [
+    ("SSL_to_bytes", Family::AwsLc),
     ("SSL_CTX_use_certificate_chain_mem", Family::LibreSsl),
     ("SSL_CTX_set_grease_enabled", Family::BoringSsl),
     ("SSL_set_enforce_rsa_key_usage", Family::BoringSsl),
     ("SSL_CTX_set_custom_verify", Family::BoringSsl),
 ];
 
+/// How those name themselves that are not [`Family::OpenSsl`].
+const NAMES: [(&str, Family); 3] =
+    [("AWS-LC", Family::AwsLc), ("LibreSSL", Family::LibreSsl), ("BoringSSL", Family::BoringSsl)];
+
 /// The names to look up for [`family`].
 pub(crate) fn tell_tales() -> impl Iterator<Item = &'static str> {
     TELL_TALES.iter().map(|(name, _)| *name)
 }
 
-/// The family by its exports; AWS-LC exports what BoringSSL does but names itself in strings.
+/// The family by its exports; AWS-LC exports what BoringSSL does, and more.
 pub(crate) fn family(image: &Image<'_>, version: Option<&str>) -> Family {
-    if version.is_some_and(|version| version.starts_with("AWS-LC")) {
-        return Family::AwsLc;
-    }
-    if version.is_some_and(|version| version.starts_with("LibreSSL")) {
-        return Family::LibreSsl;
+    let named = |name: &str| version.is_some_and(|version| version.starts_with(name));
+    if let Some((_, family)) = NAMES.iter().find(|(name, _)| named(name)) {
+        return *family;
     }
     TELL_TALES
         .iter()
@@ -103,7 +106,7 @@ fn version_in(data: &[u8]) -> Option<String> {
         if head.ends_with(b"Libre") && tail.first() == Some(&0) {
             return Some(format!("LibreSSL {number}"));
         }
-        if head.ends_with(b"Open") {
+        if head.ends_with(b"Open") && number.split('.').count() == 3 {
             match tail {
                 [b' ', b' ' | b'0'..=b'9', ..] => return Some(format!("OpenSSL {number}")),
                 [b' ', b'(', ..] => return Some(compatible(tail).unwrap_or(number)),
@@ -111,7 +114,16 @@ fn version_in(data: &[u8]) -> Option<String> {
             }
         }
     }
-    boring.then(|| "BoringSSL".to_owned())
+    aws_lc(data).or_else(|| boring.then(|| "BoringSSL".to_owned()))
+}
+
+/// `AWS-LC 1.73.0`, as `awslc_version_string` has it.
+fn aws_lc(data: &[u8]) -> Option<String> {
+    const NAME: &[u8] = b"AWS-LC ";
+    memmem::find_iter(data, NAME).find_map(|at| {
+        let (number, tail) = number(data.get(at + NAME.len()..)?)?;
+        (tail.first() == Some(&0)).then(|| format!("AWS-LC {number}"))
+    })
 }
 
 /// `AWS-LC 1.30.1` of " (compatible; AWS-LC 1.30.1)", as the forks name themselves.
@@ -129,9 +141,10 @@ fn number(text: &[u8]) -> Option<(String, &[u8])> {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
     let end = start.iter().position(|byte| !legal(byte))?;
     let (number, tail) = text.split_at(end);
+    number.first().is_some_and(u8::is_ascii_digit).then_some(())?;
+    // LibreSSL began with a version of two parts.
     let parts = number.split(|byte| *byte == b'.').count();
-    (parts == 3 && number.first().is_some_and(u8::is_ascii_digit))
-        .then(|| (String::from_utf8_lossy(number).into_owned(), tail))
+    matches!(parts, 2 | 3).then(|| (String::from_utf8_lossy(number).into_owned(), tail))
 }
 
 #[cfg(test)]
@@ -151,7 +164,9 @@ mod tests {
             version(b"OpenSSL 1.1.1 (compatible; BoringSSL)\0").as_deref(),
             Some("BoringSSL")
         );
+        assert_eq!(version(b"BoringSSL\0AWS-LC 1.73.0\0").as_deref(), Some("AWS-LC 1.73.0"));
         assert_eq!(version(b"\0LibreSSL 3.8.2\0").as_deref(), Some("LibreSSL 3.8.2"));
+        assert_eq!(version(b"SSLv3 part of LibreSSL 2.0\0").as_deref(), Some("LibreSSL 2.0"));
         // constants of an inlined copy, cut off and followed by something else
         assert_eq!(version(b"OpenSSL 3.0.12+qShould not\0"), None);
         assert_eq!(version(b"OpenSSL default\0OpenSSL 3 rocks\0"), None);

@@ -212,6 +212,27 @@ fn android_14_has_boringssl() {
 }
 
 #[test]
+fn boringssl_and_aws_lc() {
+    golden(&suite("boringssl-run", "BoringSSL"));
+    golden(&suite("aws-lc-run", "AWS-LC"));
+}
+
+#[test]
+fn openssl_1_0_2_jumps_into_its_methods() {
+    golden(&Library {
+        name: "wheel-openssl-1.0.2",
+        release: "OpenSSL 1.0.2q",
+        libssl: "libssl-",
+        libcrypto: "libcrypto-",
+    });
+}
+
+#[test]
+fn libressl_of_its_first_release() {
+    golden(&suite("libressl-2.0", "LibreSSL 2.0"));
+}
+
+#[test]
 fn node_carries_openssl_statically() {
     golden(&Library { name: "node", release: "OpenSSL 3.0.12", libssl: "node", libcrypto: "node" });
 }

@@ -6,7 +6,7 @@
 mod matrix;
 
 use std::fmt::Write;
-use target::{Address, KeyError, KeyPlan, KeySource, Options};
+use target::{Address, Error, KeyError, KeyPlan, KeySource, Options};
 
 /// A row of the matrix, the release that its table was made for, and where it names itself.
 struct Library {
@@ -24,7 +24,7 @@ const fn program(name: &'static str, release: &'static str, file: &'static str) 
     Library { name, release, libssl: file, names_itself: file }
 }
 
-const LIBRARIES: [Library; 23] = [
+const LIBRARIES: [Library; 24] = [
     openssl("wheel-openssl-1.0.2", "OpenSSL 1.0.2"),
     openssl("openssl-1.1.0", "OpenSSL 1.1.0"),
     openssl("openssl-1.1.1", "OpenSSL 1.1.1"),
@@ -46,8 +46,9 @@ const LIBRARIES: [Library; 23] = [
     openssl("android-13-arm64", "BoringSSL"),
     openssl("android-14-arm64", "BoringSSL"),
     program("node", "OpenSSL 3.0.12", "node"),
-    program("boringssl", "", "libssl"),
-    program("aws-lc", "", "libssl"),
+    openssl("boringssl-run", "BoringSSL"),
+    openssl("aws-lc-run", "AWS-LC"),
+    program("libressl-2.0", "LibreSSL 2.0", "libssl"),
 ];
 
 const GNUTLS: [&str; 7] = [
@@ -181,6 +182,23 @@ fn a_stripped_program_is_read_without_any_symbol() {
         let stripped = target::keys(&without_sections(&bytes)).unwrap();
         assert_eq!(stripped.probes, whole.probes, "{name}");
     }
+}
+
+#[test]
+fn a_stripped_program_has_keys_but_no_functions() {
+    let Some(folder) = matrix::folder("openssl-4.0") else { return };
+    let stripped = without_sections(&matrix::file(&folder, "program"));
+    assert_eq!(
+        target::analyze_with(&stripped, Options::default()).unwrap_err(),
+        Error::NoTlsFunctions
+    );
+    let keys = Options { keys: true, ..Options::default() };
+    let analysis = target::analyze_with(&stripped, keys).unwrap();
+    assert!(analysis.functions.is_empty());
+    assert_eq!(analysis.keys, target::keys(&stripped).ok());
+    // what has no keys either has nothing to offer
+    let libcrypto = matrix::file(&folder, "libcrypto.so");
+    assert_eq!(target::analyze_with(&libcrypto, keys).unwrap_err(), Error::NoTlsFunctions);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod libraries;
 mod load;
 mod output;
 mod programs;
+mod versions;
 
 use e2e::Scratch;
 use e2e::certificate::Certificate;

@@ -5,7 +5,7 @@
 //! `SSL_set_accept_state` take out of the method's table. `SSL_connect`, `SSL_accept`,
 //! `SSL_do_handshake`, and an `SSL_read` or `SSL_write` that comes first all end up there.
 
-use super::accessor::Accessors;
+use super::accessor::{Accessors, one};
 use super::error::KeyError;
 use super::flow::{Access, Assumed, Known, Path};
 use super::known::Layout;
@@ -13,7 +13,7 @@ use super::logged::{address, show};
 use super::pointers::Pointers;
 use super::{Address, KeyPlan, KeyProbe, KeySource};
 use crate::site::first_site;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The methods, all of which there may be one table for, or one each.
 const METHODS: [&str; 13] = [
@@ -57,14 +57,13 @@ pub(crate) const NAMES: [&str; 19] = [
 
 /// What libraries that speak TLS 1.3 export.
 const TLS_1_3: &str = "SSL_CTX_set_ciphersuites";
-const KEY_LENGTH: i32 = 48;
+const KEY_LENGTH: u32 = 48;
 
 fn missing(what: &str) -> KeyError {
     KeyError::NoLabels(what.to_owned())
 }
 
-/// Makes the plan from accessors; where there are none, from the layout of OpenSSL 1.0.2, if the
-/// library at hand has it.
+/// Makes the plan from accessors; where there are none, from the functions that work with the key.
 pub(crate) fn plan(accessors: &Accessors<'_, '_>) -> Result<KeyPlan, KeyError> {
     let mut evidence = Vec::new();
     let session = accessors
@@ -79,7 +78,7 @@ pub(crate) fn plan(accessors: &Accessors<'_, '_>) -> Result<KeyPlan, KeyError> {
     let fields = if accessors.range("SSL_SESSION_get_master_key").is_some() {
         by_accessors(accessors, &mut evidence)?
     } else {
-        by_layout(accessors, session, &mut evidence)?
+        by_exporter(accessors, session, &mut evidence)?
     };
     if accessors.range(TLS_1_3).is_some() {
         evidence.push(
@@ -164,70 +163,92 @@ fn plain_offset(path: &Path) -> Option<u32> {
     }
 }
 
-/// OpenSSL 1.0.2 has no accessors for these fields. Its layout is known; each part of it must
-/// show in functions of the library at hand.
-fn by_layout(
+/// OpenSSL before 1.1.0 and the LibreSSL of its time have no accessors for these fields. Where the
+/// key must be by one function, another one must read it.
+fn by_exporter(
     accessors: &Accessors<'_, '_>,
     session: u32,
     evidence: &mut Vec<String>,
 ) -> Result<Fields, KeyError> {
-    const SESSION: u32 = 0x130;
-    const S3: i32 = 0x80;
-    const CLIENT_RANDOM: i32 = 0xc4;
-    const SERVER_RANDOM: i32 = 0xa4;
-    const LENGTH: u32 = 0x10;
-    const KEY: u32 = 0x14;
-    let refuse = |what: &str| {
-        missing(&format!("it has no accessors, and is not OpenSSL 1.0.2 as known: {what}"))
-    };
-    if session != SESSION {
-        return Err(refuse(&format!("its session is at ssl+{session:#x}, not {SESSION:#x}")));
-    }
-    // The key's 48 bytes end where the session id's length is, as SSL_SESSION_get_id has it.
+    let refuse =
+        |what: &str| missing(&format!("it has no accessors for its master key, and {what}"));
+    // `struct ssl_session_st`: the key's length, its 48 bytes, the session id's length, the id.
     let id = accessors
         .trace("SSL_SESSION_get_id", Assumed { object: true, ..Assumed::default() })
         .ok_or_else(|| refuse("SSL_SESSION_get_id could not be read"))?;
-    let behind_key = KEY as i32 + KEY_LENGTH;
-    let id_length = loads(&id.accesses).any(|path| path.steps() == [behind_key]);
-    if !id_length {
-        return Err(refuse("no session id length right behind the master key"));
-    }
+    let id_length = one(loads(&id.accesses).filter(|path| path.argument == 0))
+        .as_ref()
+        .and_then(plain_offset)
+        .ok_or_else(|| refuse("SSL_SESSION_get_id does not show where the id's length is"))?;
+    let (Some(key), Some(length)) =
+        (id_length.checked_sub(KEY_LENGTH), id_length.checked_sub(KEY_LENGTH + 4))
+    else {
+        return Err(refuse("its session has no room for a key before the session id"));
+    };
     evidence.push(format!(
-        "master key at session+{KEY:#x} as in OpenSSL 1.0.2: SSL_SESSION_get_id has the id's \
-         length right behind its 48 bytes"
+        "master key at session+{key:#x}: its 48 bytes end where SSL_SESSION_get_id has the id's \
+         length"
     ));
-    let exporter = exporter(accessors).ok_or_else(|| refuse("no exporter of keying material"))?;
-    let trace = accessors
-        .bounds
-        .around(exporter)
-        .and_then(|range| accessors.tracer.trace(&range, Assumed::default()))
-        .ok_or_else(|| refuse("its exporter of keying material could not be followed"))?;
+    let exporters = exporters(accessors);
+    if exporters.is_empty() {
+        return Err(refuse("no exporter of keying material was found"));
+    }
+    // Methods of no one version have a function that fails.
+    let found = exporters.iter().filter_map(|&exporter| {
+        let touched = touched_by(accessors, exporter)?;
+        let reads = |at| touched.contains(&(session, at));
+        let random = client_random(&touched, session)?;
+        (reads(key) && reads(length)).then_some((random, exporter))
+    });
+    let found: Vec<_> = found.collect();
+    let (state, random) = one(found.iter().map(|(random, _)| *random))
+        .ok_or_else(|| refuse("its exporter of keying material does not read the key there"))?;
+    let functions: Vec<String> =
+        found.iter().map(|(_, exporter)| format!("{exporter:#x}")).collect();
+    evidence.push(format!(
+        "the exporter of keying material at {} reads the key there, its length at \
+         session+{length:#x}, and the client's random, then the server's, in front of it, at \
+         ssl+{state:#x} -> +{random:#x}",
+        functions.join(" and ")
+    ));
+    Ok(Fields {
+        client_random: Address { argument: 0, steps: vec![state, random] },
+        length: (length, 4),
+        key,
+    })
+}
+
+/// What a function reads, hands to others or stores of the objects behind its first argument: where
+/// the pointer is, and the offset behind it.
+fn touched_by(accessors: &Accessors<'_, '_>, function: u64) -> Option<Vec<(u32, u32)>> {
+    let range = accessors.bounds.around(function)?;
+    let trace = accessors.tracer.trace(&range, Assumed::default())?;
     let handed =
         trace.calls.iter().flat_map(|call| call.arguments).filter_map(|value| value.known.path());
     let stored = trace.accesses.iter().filter_map(|access| match access {
         Access::Store { value, .. } => value.path(),
         Access::Load { .. } => None,
     });
-    let touched: Vec<Path> = loads(&trace.accesses).chain(handed).chain(stored).collect();
-    let has = |offset: i32| touched.iter().any(|path| path.steps() == [S3, offset]);
-    if !has(CLIENT_RANDOM) || !has(SERVER_RANDOM) {
-        return Err(refuse("its exporter does not read the randoms where 1.0.2 has them"));
-    }
-    let session_fields =
-        |offset: u32| touched.iter().any(|path| path.steps() == [SESSION as i32, offset as i32]);
-    if !session_fields(LENGTH) || !session_fields(KEY) {
-        return Err(refuse("its exporter does not read the master key where 1.0.2 has it"));
-    }
-    evidence.push(format!(
-        "client random at ssl+{S3:#x} -> +{CLIENT_RANDOM:#x} and master key length at \
-         session+{LENGTH:#x} as in OpenSSL 1.0.2: the exporter of keying material at \
-         {exporter:#x} reads both randoms, the key and its length there"
-    ));
-    Ok(Fields {
-        client_random: Address { argument: 0, steps: vec![S3 as u32, CLIENT_RANDOM as u32] },
-        length: (LENGTH, 4),
-        key: KEY,
-    })
+    let offsets = |path: Path| match (path.argument, path.steps()) {
+        (0, [pointer, at]) => Some((u32::try_from(*pointer).ok()?, u32::try_from(*at).ok()?)),
+        _ => None,
+    };
+    Some(loads(&trace.accesses).chain(handed).chain(stored).filter_map(offsets).collect())
+}
+
+/// Where the client random is, by what an exporter touches behind which pointers, in its order.
+///
+/// It concatenates the client's random and the server's (RFC 5705, section 4), and
+/// `struct ssl3_state_st` has them side by side the other way round. Both must hold.
+fn client_random(touched: &[(u32, u32)], session: u32) -> Option<(u32, u32)> {
+    const RANDOM: u32 = 32;
+    let others = || touched.iter().filter(|(pointer, _)| *pointer != session);
+    let state = one(others().map(|(pointer, _)| *pointer))?;
+    let first = others().map(|(_, at)| *at).next()?;
+    let lowest = others().map(|(_, at)| *at).min()?;
+    let highest = others().map(|(_, at)| *at).max()?;
+    (first == lowest.checked_add(RANDOM)? && highest < first.checked_add(RANDOM)?)
+        .then_some((state, first))
 }
 
 fn loads(accesses: &[Access]) -> impl Iterator<Item = Path> + '_ {
@@ -237,29 +258,32 @@ fn loads(accesses: &[Access]) -> impl Iterator<Item = Path> + '_ {
     })
 }
 
-/// The function that `SSL_export_keying_material` calls through the tables of a method.
-fn exporter(accessors: &Accessors<'_, '_>) -> Option<u64> {
-    let trace = accessors.trace("SSL_export_keying_material", Assumed::default())?;
-    let (inner, function) = trace.calls.iter().find_map(|call| {
-        let path = call.through.path()?;
-        match path.steps() {
+/// The functions that `SSL_export_keying_material` calls through the tables of the methods.
+fn exporters(accessors: &Accessors<'_, '_>) -> BTreeSet<u64> {
+    let called = || {
+        let trace = accessors.trace("SSL_export_keying_material", Assumed::default())?;
+        trace.calls.iter().find_map(|call| match call.through.path()?.steps() {
             [_, inner, function, 0] => Some((*inner, *function)),
             _ => None,
-        }
-    })?;
+        })
+    };
+    let Some((inner, function)) = called() else { return BTreeSet::new() };
     let pointers = Pointers::new(accessors.tracer.image);
-    METHODS.iter().find_map(|name| {
-        let table = method(accessors, name)?;
+    let of_method = |name: &&str| {
+        let table = method(accessors, &pointers, name)?;
         let encryption = pointers.at(table.checked_add_signed(inner.into())?)?;
         pointers.at(encryption.checked_add_signed(function.into())?)
-    })
+    };
+    METHODS.iter().filter_map(of_method).collect()
 }
 
-/// The table that a method's function returns the address of.
-fn method(accessors: &Accessors<'_, '_>, name: &str) -> Option<u64> {
+/// The table that a method's function returns the address of; of one that is exported, it takes the
+/// address from where the loader leaves it.
+fn method(accessors: &Accessors<'_, '_>, pointers: &Pointers<'_, '_>, name: &str) -> Option<u64> {
     let trace = accessors.trace(name, Assumed::default())?;
     match trace.returns.as_slice() {
         [Known::Constant(table)] => Some(*table),
+        [Known::Slot(slot)] => pointers.at(*slot),
         _ => None,
     }
 }
@@ -276,7 +300,7 @@ fn handshakes(
         let entry = table_entry(accessors, setter)
             .ok_or_else(|| missing(&format!("{setter} could not be read")))?;
         for method_name in METHODS {
-            let function = method(accessors, method_name)
+            let function = method(accessors, &pointers, method_name)
                 .and_then(|table| pointers.at(table.checked_add(entry)?));
             if let Some(function) = function
                 && accessors.tracer.image.elf.code_at(function).is_some()
@@ -315,4 +339,32 @@ fn table_entry(accessors: &Accessors<'_, '_>, setter: &str) -> Option<u64> {
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::client_random;
+
+    const SESSION: u32 = 0x130;
+
+    #[test]
+    fn the_random_that_comes_first_and_lies_second_is_the_client_s() {
+        let touched = [(0x80, 0xc4), (0x80, 0xd4), (SESSION, 0x10), (0x80, 0xa4), (0x80, 0xb4)];
+        assert_eq!(client_random(&touched, SESSION), Some((0x80, 0xc4)));
+    }
+
+    #[test]
+    fn randoms_in_another_order_or_at_another_distance_are_refused() {
+        for touched in [
+            &[(0x80, 0xa4), (0x80, 0xc4)][..],
+            &[(0x80, 0xc4), (0x80, 0xa0)],
+            &[(0x80, 0xc4), (0x80, 0xa4), (0x80, 0xe4)],
+            &[(0x80, 0xc4), (0x88, 0xa4)],
+            &[(0x80, 0xc4)],
+            &[(SESSION, 0xc4), (SESSION, 0xa4)],
+            &[],
+        ] {
+            assert_eq!(client_random(touched, SESSION), None, "{touched:x?}");
+        }
+    }
 }

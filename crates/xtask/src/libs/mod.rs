@@ -5,6 +5,8 @@ mod command;
 mod crates;
 mod databases;
 mod debian;
+mod gcc;
+mod libressl;
 mod npm;
 mod openssl;
 mod pypi;
@@ -22,8 +24,10 @@ enum Source {
     Npm { package: &'static str, version: &'static str },
     /// Built from the sources in a release series of the crate `openssl-src`.
     OpenSsl { series: &'static str, flags: &'static [&'static str] },
-    /// libssl of a relative of BoringSSL, built from the sources in a crate.
-    BoringSsl { package: &'static str, version: &'static str, sources: &'static str },
+    /// BoringSSL or AWS-LC, built from the sources in a crate.
+    BoringSsl(&'static boringssl::Fork),
+    /// LibreSSL, built from the sources in a crate.
+    LibreSsl,
     /// A wheel of `PyPI` that carries a library.
     PyPi { package: &'static str, version: &'static str },
     /// bash, built with libreadline from the sources in Debian's archive.
@@ -78,11 +82,9 @@ const LIBRARIES: &[(&str, Source)] = &[
     ("android-10-arm64", debian("bullseye", "arm64", &["android-libboringssl"])),
     ("android-13-arm64", debian("bookworm", "arm64", &["android-libboringssl"])),
     ("android-14-arm64", debian("sid", "arm64", &["android-libboringssl"])),
-    (
-        "boringssl",
-        Source::BoringSsl { package: "boring-sys", version: "=5.4.0", sources: "deps/boringssl" },
-    ),
-    ("aws-lc", Source::BoringSsl { package: "aws-lc-sys", version: "=0.41.0", sources: "aws-lc" }),
+    ("boringssl-run", Source::BoringSsl(&boringssl::BORINGSSL)),
+    ("aws-lc-run", Source::BoringSsl(&boringssl::AWS_LC)),
+    ("libressl-2.0", Source::LibreSsl),
     ("wheel-openssl-1.0.2", Source::PyPi { package: "psycopg2-binary", version: "2.7.7" }),
     ("wheel-openssl-1.1.1", Source::PyPi { package: "psycopg2-binary", version: "2.8.6" }),
     ("go-1.15", debian("bullseye", "amd64", &["golang-1.15-go", "golang-1.15-src"])),
@@ -288,9 +290,8 @@ fn provide(root: &Path, name: &str, source: &Source) -> Result<()> {
         Source::Npm { package, version } => npm::fetch(&partial, package, version)?,
         Source::OpenSsl { series, flags } => openssl::build(&partial, series, flags)?,
         Source::Bash { version, sha256 } => shell::build(&partial, version, sha256)?,
-        Source::BoringSsl { package, version, sources } => {
-            boringssl::build(&partial, package, version, sources)?
-        }
+        Source::BoringSsl(fork) => boringssl::build(&partial, fork)?,
+        Source::LibreSsl => libressl::build(&partial)?,
         Source::PyPi { package, version } => pypi::fetch(&partial, package, version)?,
     };
     fs::write(partial.join(COMPLETE), &origin)?;
