@@ -82,10 +82,11 @@ fn attached_in(capture: &mut Capture, folder: &Path) -> Duration {
 /// How long it is since the day began, in UTC.
 fn time_of_day(time: SystemTime) -> Duration {
     let since = time.duration_since(UNIX_EPOCH).unwrap();
-    since - Duration::from_secs(since.as_secs() / 86_400 * 86_400)
+    Duration::new(since.as_secs() % 86_400, since.subsec_nanos())
 }
 
-/// How long the threads of a process were ready to run but did not (proc_pid_schedstat(5)).
+/// How long the threads of a process were ready to run but did not, as `/proc/PID/schedstat` has
+/// it.
 fn waited_for_processor(pid: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let waited = threads.map(|thread| {
