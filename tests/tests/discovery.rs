@@ -89,8 +89,7 @@ fn time_of_day(time: SystemTime) -> Duration {
     Duration::new(since.as_secs() % 86_400, since.subsec_nanos())
 }
 
-/// How long the threads of a process were ready to run but did not, as `/proc/PID/schedstat` has
-/// it.
+/// How long the threads of a process were ready to run but did not (`proc_pid_schedstat(5)`).
 fn waited_for_processor(pid: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let waited = threads.map(|thread| {
