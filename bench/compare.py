@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 
+import document
 from scene import Bpftrace, CONNECTIONS, Ecapture, load, nginx
 
 # What watches, and the arguments of `ecapture tls`.
@@ -255,11 +256,7 @@ def main():
     text = report(arguments.binary, Options(arguments.quick, arguments.rounds), command)
     print(text)
     if arguments.write:
-        arguments.write.parent.mkdir(exist_ok=True)
-        old = arguments.write.read_text(encoding="utf-8") if arguments.write.exists() else ""
-        # bench/packets.py writes that section.
-        packets = "".join(old.partition("\n## Packets\n")[1:])
-        arguments.write.write_text(text + packets, encoding="utf-8")
+        document.write_first(arguments.write, text)
 
 
 main()

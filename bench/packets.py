@@ -6,12 +6,12 @@ import argparse
 import contextlib
 import os
 import pathlib
-import resource
 import statistics
 import sys
 import tempfile
 
-from scene import Ecapture, Tcpdump, empty_program, load, nginx
+import document
+from scene import Ecapture, Tcpdump, children_seconds, cpu_seconds, empty_program, load, nginx
 
 # What records, and the arguments besides the file: everything on loopback.
 RECORDERS = {
@@ -52,18 +52,6 @@ def touch_memory(size):
                 file.write(block)
     finally:
         path.unlink()
-
-
-def cpu_seconds(pid):
-    """What the threads of a process used so far."""
-    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-def children_seconds():
-    """What children used that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 @contextlib.contextmanager
@@ -181,13 +169,6 @@ def report(binary, rounds, seconds):
     return "\n".join([*lines, *bars, ""])
 
 
-def write(section, path):
-    """Puts the section in place of the one that is there, at the end."""
-    path = pathlib.Path(path)
-    before = path.read_text(encoding="utf-8").partition("\n## Packets\n")[0] if path.exists() else ""
-    path.write_text(f"{before.rstrip()}\n\n{section}" if before else section, encoding="utf-8")
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
@@ -200,7 +181,7 @@ def main():
     section = report(options.binary, rounds, options.seconds)
     print(section)
     if options.write:
-        write(section, options.write)
+        document.write_section(options.write, section)
 
 
 if __name__ == "__main__":

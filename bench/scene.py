@@ -1,9 +1,10 @@
-"""nginx and wrk on this host, and the programs that watch them."""
+"""Servers and wrk on this host, and the programs that watch them."""
 import contextlib
 import json
 import os
 import pathlib
 import re
+import resource
 import select
 import signal
 import socket
@@ -46,16 +47,42 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def libraries(name):
+    """The folder that `cargo xtask libs NAME` makes."""
+    root = os.environ.get("ECAPTURE_LIBS") or pathlib.Path.home() / ".cache/ecapture/libs"
+    folder = pathlib.Path(root) / name
+    if not (folder / ".complete").exists():
+        raise SystemExit(f"{folder} is not there: cargo xtask libs {name}")
+    return folder.resolve()
+
+
+def certify(folder):
+    """Puts certificate.pem and key.pem there."""
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        f" -subj /CN=localhost -keyout {folder}/key.pem -out {folder}/certificate.pem".split(),
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def cpu_seconds(pid):
+    """What the threads of a process used so far."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def children_seconds():
+    """What children used that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @contextlib.contextmanager
 def nginx():
     """An nginx with one worker; gives its base URL and the worker's pid."""
     with tempfile.TemporaryDirectory(prefix="ecapture-bench-") as folder:
-        subprocess.run(
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-            f" -subj /CN=localhost -keyout {folder}/key.pem -out {folder}/certificate.pem".split(),
-            check=True,
-            stderr=subprocess.DEVNULL,
-        )
+        certify(folder)
         letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 \n"
         mib = bytes(letters[byte % len(letters)] for byte in os.urandom(1 << 20))
         pathlib.Path(folder, "mib").write_bytes(mib)
@@ -75,6 +102,40 @@ def nginx():
             process.wait()
 
 
+@contextlib.contextmanager
+def go_server(version):
+    """bench/server.go, built by that Go; gives its URL, its pid and the executable."""
+    goroot = libraries(f"go-{version}") / f"usr/lib/go-{version}"
+    with tempfile.TemporaryDirectory(prefix="ecapture-bench-") as folder:
+        certify(folder)
+        subprocess.run(
+            [goroot / "bin/go", "build", "-o", f"{folder}/server", HERE / "server.go"],
+            check=True,
+            env=os.environ
+            | {
+                "GOROOT": str(goroot),
+                "GOPATH": f"{folder}/gopath",
+                "GOCACHE": str(pathlib.Path.home() / ".cache/ecapture/go-cache" / version),
+                "GOTOOLCHAIN": "local",
+                "GO111MODULE": "off",
+                "GOFLAGS": "",
+            },
+        )
+        process = subprocess.Popen(
+            [f"{folder}/server", f"{folder}/certificate.pem", f"{folder}/key.pem"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # It reports each connection that wrk only tries.
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            port = Lines(process.stdout, "server").wait_for("port ").split()[1]
+            yield f"https://127.0.0.1:{port}/", process.pid, f"{folder}/server"
+        finally:
+            process.stdin.close()
+            process.wait()
+
+
 def load(url, seconds):
     """Runs wrk; gives the requests per second and their number."""
     run = subprocess.run(
@@ -90,15 +151,15 @@ def load(url, seconds):
 
 
 class Ecapture:
-    """A running `ecapture tls`."""
+    """A running `ecapture tls`, or another module."""
 
-    def __init__(self, binary, arguments, output=subprocess.DEVNULL):
+    def __init__(self, binary, arguments, output=subprocess.DEVNULL, module="tls"):
         handle, self.summary_path = tempfile.mkstemp(prefix="ecapture-summary-")
         os.close(handle)
         os.unlink(self.summary_path)
         started = time.monotonic()
         self.process = subprocess.Popen(
-            [binary, "tls", *arguments, "--summary", self.summary_path],
+            [binary, module, *arguments, "--summary", self.summary_path],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.PIPE,

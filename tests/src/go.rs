@@ -1,4 +1,5 @@
-//! Programs built by Go: `programs/go`, by every Go that `cargo xtask libs` provides.
+//! Programs built by Go: `programs/go` and `programs/go-fork`, by every Go that `cargo xtask libs`
+//! provides.
 
 use crate::certificate::Certificate;
 use crate::payload::digest;
@@ -46,50 +47,80 @@ fn cache() -> PathBuf {
     std::env::home_dir().unwrap_or_default().join(".cache/ecapture")
 }
 
-/// Where `cargo xtask libs go-VERSION` put it.
-fn goroot(version: &str) -> (PathBuf, String) {
+/// What `cargo xtask libs` put there, and of which packages.
+fn library(name: &str) -> (PathBuf, String) {
     let root =
         std::env::var_os("ECAPTURE_LIBS").map_or_else(|| cache().join("libs"), PathBuf::from);
-    let folder = root.join(format!("go-{version}"));
-    let origin = fs::read_to_string(folder.join(".complete")).unwrap_or_else(|_| {
-        panic!("{} is not there: cargo xtask libs go-{version}", folder.display())
-    });
-    (folder.join(format!("usr/lib/go-{version}")), origin)
+    let folder = root.join(name);
+    let origin = fs::read_to_string(folder.join(".complete"))
+        .unwrap_or_else(|_| panic!("{} is not there: cargo xtask libs {name}", folder.display()));
+    (folder, origin)
+}
+
+/// The command `go` of a version, with no settings of whoever runs the test.
+fn go(version: &str, goroot: &Path, gopath: &Path) -> Command {
+    let mut go = Command::new(goroot.join("bin/go"));
+    go.env("GOROOT", goroot).env("GOTOOLCHAIN", "local").env("GO111MODULE", "off");
+    go.env("GOCACHE", cache().join("go-cache").join(version));
+    go.env("GOPATH", gopath).env("GOFLAGS", "").arg("build");
+    go
+}
+
+/// The folder of what `make` makes in the folder it is given, unless it was made of the same before.
+fn made(kind: &str, mut recipe: String, sources: &[PathBuf], make: impl FnOnce(&Path)) -> PathBuf {
+    for path in sources {
+        recipe += &fs::read_to_string(path).unwrap();
+    }
+    let name = digest(recipe.as_bytes()).rsplit(' ').next().unwrap()[..16].to_owned();
+    let folder = cache().join("go-programs").join(format!("{kind}-{name}"));
+    if !folder.exists() {
+        fs::create_dir_all(folder.parent().unwrap()).unwrap();
+        let partial = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
+        make(partial.path());
+        // Another test may have been faster: then its result is as good.
+        let _ = fs::rename(partial.keep(), &folder);
+    }
+    folder
 }
 
 impl Peer {
     /// Builds it, unless this very source was built in this way before.
     pub fn build(version: &str, build: Build) -> Self {
-        let (goroot, origin) = goroot(version);
+        let (folder, origin) = library(&format!("go-{version}"));
+        let goroot = folder.join(format!("usr/lib/go-{version}"));
         let sources = ["peer.go", "shared.go", "load.c"].map(|name| source("go").join(name));
-        let mut recipe = format!("{origin}{build:?}");
-        for path in &sources {
-            recipe += &fs::read_to_string(path).unwrap();
-        }
-        let name = digest(recipe.as_bytes()).rsplit(' ').next().unwrap()[..16].to_owned();
-        let folder = cache().join("go-programs").join(format!("{version}-{build:?}-{name}"));
-        let [peer, shared, load] = sources;
-        if !folder.exists() {
-            fs::create_dir_all(folder.parent().unwrap()).unwrap();
-            let partial = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
-            let mut go = Command::new(goroot.join("bin/go"));
-            go.env("GOROOT", &goroot).env("GOTOOLCHAIN", "local").env("GO111MODULE", "off");
-            go.env("GOCACHE", cache().join("go-cache").join(version));
-            go.env("GOPATH", partial.path().join("gopath")).env("GOFLAGS", "");
-            go.arg("build").args(build.arguments()).arg("-o").arg(partial.path().join("peer"));
-            go.arg(&peer);
+        let kind = format!("{version}-{build:?}");
+        let folder = made(&kind, format!("{origin}{build:?}"), &sources, |folder| {
+            let [peer, shared, load] = &sources;
+            let mut go = go(version, &goroot, &folder.join("gopath"));
+            go.args(build.arguments()).arg("-o").arg(folder.join("peer")).arg(peer);
             if build == Build::Shared {
-                go.arg(&shared);
+                go.arg(shared);
             }
             succeed(&mut go);
             let mut gcc = command("gcc");
-            gcc.arg("-O1").arg("-o").arg(partial.path().join("load")).arg(&load).arg("-ldl");
+            gcc.arg("-O1").arg("-o").arg(folder.join("load")).arg(load).arg("-ldl");
             succeed(&mut gcc);
-            // Another test may have been faster: then its result is as good.
-            let _ = fs::rename(partial.keep(), &folder);
-        }
+        });
         let loader = (build == Build::Shared).then(|| folder.join("load"));
         Self { file: folder.join("peer"), loader }
+    }
+
+    /// The one on a fork of `crypto/tls`, which it carries instead: uTLS, of Debian's package.
+    ///
+    /// It knows `-workers`, `-calls`, `-sizes`, and `-version` of TLS (12 or 13).
+    pub fn build_with_fork(version: &str) -> Self {
+        let (folder, origin) = library(&format!("go-{version}"));
+        let goroot = folder.join(format!("usr/lib/go-{version}"));
+        let (fork, fork_origin) = library("go-utls");
+        let peer = source("go-fork").join("peer.go");
+        let kind = format!("{version}-Fork");
+        let folder =
+            made(&kind, format!("{origin}{fork_origin}"), std::slice::from_ref(&peer), |folder| {
+                let mut go = go(version, &goroot, &fork.join("usr/share/gocode"));
+                succeed(go.arg("-o").arg(folder.join("peer")).arg(&peer));
+            });
+        Self { file: folder.join("peer"), loader: None }
     }
 
     /// The same as a file of its own, which no other process has mapped.

@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod curl;
 pub mod database;
 pub mod go;
+pub mod http1;
 pub mod http2;
 pub mod keylog;
 pub mod line;

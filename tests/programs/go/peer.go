@@ -35,6 +35,7 @@ type options struct {
 	sizes            string
 	seed             int64
 	quiet            bool
+	version          uint
 }
 
 var output sync.Mutex
@@ -70,6 +71,7 @@ func run(arguments []string) {
 	flags.StringVar(&o.sizes, "sizes", "200", "lengths of bodies, in turn")
 	flags.Int64Var(&o.seed, "seed", 1, "of what is sent")
 	flags.BoolVar(&o.quiet, "quiet", false, "say nothing of transfers")
+	flags.UintVar(&o.version, "version", 13, "the highest version of TLS: 12 or 13")
 	check(flags.Parse(arguments[1:]))
 	switch arguments[0] {
 	case "server":
@@ -83,8 +85,9 @@ func main() {
 	run(os.Args[1:])
 }
 
-func config() *tls.Config {
+func config(o *options) *tls.Config {
 	config := &tls.Config{InsecureSkipVerify: true}
+	config.MaxVersion = map[uint]uint16{12: tls.VersionTLS12, 13: tls.VersionTLS13}[o.version]
 	if path := os.Getenv("PEER_KEYLOG"); path != "" {
 		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0600)
 		check(err)
@@ -103,7 +106,7 @@ func answer(request []byte) []byte {
 }
 
 func serve(o *options) {
-	tlsConfig := config()
+	tlsConfig := config(o)
 	pair, err := tls.LoadX509KeyPair(o.certificate, o.key)
 	check(err)
 	tlsConfig.Certificates = []tls.Certificate{pair}
@@ -132,7 +135,7 @@ func handle(w http.ResponseWriter, r *http.Request) {
 }
 
 func client(o *options, address string) {
-	tlsConfig := config()
+	tlsConfig := config(o)
 	var early *tls.Conn
 	if o.early {
 		early = connect(o, address, tlsConfig)

@@ -1,6 +1,7 @@
 //! `GnuTLS`: every version of the library, call for call, and programs that use it, byte for byte.
 
 mod keys;
+mod packets;
 mod programs;
 
 use crate::placement::{assert_every_call, every_call_of_suites};

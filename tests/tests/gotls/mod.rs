@@ -2,8 +2,10 @@
 
 mod connections;
 mod exactness;
+mod fork;
 mod harm;
 mod memory;
+mod packets;
 mod which;
 
 use e2e::go::{Transfers, transfer};

@@ -3,7 +3,7 @@
 use super::scene::{PacketCapture, Scene};
 use super::tshark::{Plaintext, plaintexts};
 use e2e::process::run;
-use e2e::{Payload, digest, http2};
+use e2e::{Payload, digest, http1, http2};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -80,26 +80,15 @@ fn bodies(plaintexts: &[Plaintext], http: &str) -> Transferred {
                 count(&mut transferred.downloads, body);
             }
         } else {
-            messages(client, &mut transferred.uploads);
-            messages(server, &mut transferred.downloads);
+            for body in http1::bodies(client) {
+                count(&mut transferred.uploads, &body);
+            }
+            for body in http1::bodies(server) {
+                count(&mut transferred.downloads, &body);
+            }
         }
     }
     transferred
-}
-
-/// The bodies of messages of HTTP/1.1, one after the other.
-fn messages(mut bytes: &[u8], into: &mut Bodies) {
-    while !bytes.is_empty() {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
-        let len = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .map_or(0, |len| len.parse().unwrap());
-        let (body, rest) = bytes[end + 4..].split_at_checked(len).expect("a whole body");
-        count(into, body);
-        bytes = rest;
-    }
 }
 
 fn assert_every_body(asked: Asked, end: End) {

@@ -49,8 +49,9 @@ fn standard_output_streams_into_tshark() {
         if input == ["-r", "-"] {
             assert_silent(&read.stderr);
         }
-        let plaintext = follow(std::str::from_utf8(&read.stdout).unwrap());
-        assert!(plaintext[0].server.ends_with(&body), "{input:?}: {}", read.stderr);
+        let plaintext = follow(std::str::from_utf8(&read.stdout).unwrap(), |_| scene.nginx.port);
+        let got = plaintext[0].server.len();
+        assert!(plaintext[0].server.ends_with(&body), "{input:?}: {got} bytes\n{}", read.stderr);
     }
 }
 
@@ -67,7 +68,7 @@ fn a_fifo_is_written_to() {
     let body = exchange(&scene, 100_000);
     assert_balance(&capture.stop());
     let read = reader.finish().success();
-    let plaintext = follow(std::str::from_utf8(&read.stdout).unwrap());
+    let plaintext = follow(std::str::from_utf8(&read.stdout).unwrap(), |_| scene.nginx.port);
     assert!(plaintext[0].server.ends_with(&body), "{}", read.stderr);
 }
 

@@ -39,15 +39,28 @@ impl Scene {
 }
 
 /// A capture of this server's packets that is going on.
-pub(super) struct PacketCapture {
+pub(crate) struct PacketCapture {
     pub(super) capture: Capture,
     file: PathBuf,
 }
 
 /// The command of a capture of loopback into `file`, with keys of the distribution's library only.
 pub(super) fn command(scratch: &Scratch, file: &Path, filter: &str, arguments: &[&str]) -> Command {
-    let mut command = ecapture(["tls", "-m", "pcapng", "-i", "lo", "--libssl"]);
-    command.arg(peer::libssl()).arg("-w").arg(file);
+    let libssl = peer::libssl();
+    let module = ["tls", "--libssl", libssl.to_str().unwrap()];
+    command_of(&module, scratch, file, filter, arguments)
+}
+
+/// The same with any module: its name and the files to take keys from.
+fn command_of(
+    module: &[&str],
+    scratch: &Scratch,
+    file: &Path,
+    filter: &str,
+    arguments: &[&str],
+) -> Command {
+    let mut command = ecapture(module);
+    command.args(["-m", "pcapng", "-i", "lo", "-w"]).arg(file);
     command.arg("--summary").arg(scratch.join("summary"));
     // What runs a command comes last.
     let at = arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len());
@@ -68,17 +81,31 @@ impl PacketCapture {
 
     /// The same of what `filter` takes.
     pub(super) fn filtered(scratch: &Scratch, filter: &str, arguments: &[&str]) -> Self {
+        let libssl = peer::libssl();
+        let module = ["tls", "--libssl", libssl.to_str().unwrap()];
+        Self::of(&module, scratch, filter, arguments)
+    }
+
+    /// The same with any module: its name and the files to take keys from.
+    pub(crate) fn of(module: &[&str], scratch: &Scratch, filter: &str, arguments: &[&str]) -> Self {
         let file = scratch.join("capture.pcapng");
-        let mut command = command(scratch, &file, filter, arguments);
+        let mut command = command_of(module, scratch, &file, filter, arguments);
         let stdout = scratch.join("stdout");
         let capture = Capture::start(&mut command, stdout, scratch.join("summary"));
         Self { capture, file }
     }
 
     /// Ends it, and fails unless every packet that was seen is in the file.
-    pub(super) fn stop(self) -> PathBuf {
+    pub(crate) fn stop(self) -> PathBuf {
         assert_balance(&self.capture.stop());
         self.file
+    }
+
+    /// The same; also what the capture said.
+    pub(super) fn end(self) -> (Captured, PathBuf) {
+        let captured = self.capture.stop();
+        assert_balance(&captured);
+        (captured, self.file)
     }
 
     /// Waits until the command that it runs has ended.

