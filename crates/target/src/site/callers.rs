@@ -34,12 +34,13 @@ pub(crate) enum NoCallers {
     LandsBehind(u64),
     #[error("the jump at {0:#x}, in a function that calls it, goes through no table that is known")]
     UnknownTable(u64),
-    #[error("more than {MOST_CALLERS} functions call it")]
+    #[error("more than {MOST_CALLERS} calls of it may be there")]
     TooMany,
 }
 
-/// Several times what any version has: a read and a write.
-const MOST_CALLERS: usize = 8;
+/// Several times what any version has, which is one. What only looks like a call counts too, because
+/// it takes time to tell.
+const MOST_CALLERS: usize = 16;
 
 /// All calls of `target` but those in the functions of `known`, whose calls are seen elsewhere.
 pub(crate) fn other_callers(
@@ -49,9 +50,11 @@ pub(crate) fn other_callers(
 ) -> Result<Vec<Caller>, NoCallers> {
     let mut found = Vec::new();
     let bounds = Bounds::new(image);
-    for at in branches_into(&image.elf, &(target..=target)) {
-        if known.iter().any(|function| function.contains(&at)) {
-            continue;
+    let unknown = |at: &u64| !known.iter().any(|function| function.contains(at));
+    for (looked_at, at) in branches_into(&image.elf, &(target..=target)).filter(unknown).enumerate()
+    {
+        if looked_at == MOST_CALLERS {
+            return Err(NoCallers::TooMany);
         }
         let range = bounds.stated(at).ok_or(NoCallers::NoBounds(at))?;
         let function = decode(image, &range).ok_or(NoCallers::Undecodable(at))?;
@@ -62,9 +65,6 @@ pub(crate) fn other_callers(
         let Some([call, rest @ ..]) = function.get(index..) else { continue };
         if call.instruction.flow_control() != FlowControl::Call {
             return Err(NoCallers::TailCall(at));
-        }
-        if found.len() == MOST_CALLERS {
-            return Err(NoCallers::TooMany);
         }
         let exit = exit_behind(rest).ok_or(NoCallers::Undecodable(at))?;
         let behind = call.instruction.next_ip()..=exit;

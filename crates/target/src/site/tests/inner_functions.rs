@@ -237,6 +237,20 @@ fn where_a_call_site_is_not_passed_by_its_calls_only_the_function_is_probed_at_a
 }
 
 #[test]
+fn many_places_that_look_like_calls_are_not_all_looked_at() {
+    let (target, fixture) = library(Shape { stepped: true, ..GOOD });
+    let fixture = fixture.function("table", |a| {
+        for _ in 0..100 {
+            a.call(target).unwrap();
+        }
+        a.ret().unwrap();
+    });
+    let analysis = plan(&fixture);
+    assert!(call_site(&analysis).is_none());
+    assert!(noted(&analysis, "may be there"), "{:?}", analysis.notes);
+}
+
+#[test]
 fn a_function_of_unknown_size_that_calls_it_makes_it_probed_at_any_price() {
     let (target, fixture) = library(Shape { stepped: true, ..GOOD });
     let fixture = fixture.internal(|a| {
