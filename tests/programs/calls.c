@@ -14,10 +14,6 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #ifdef LINKED
@@ -90,13 +86,16 @@ FUNCTIONS(DECLARE)
 #define HAVE(function) (function != NULL)
 #endif
 
-static const char *scenario;
+struct end {
+	const char *name;
+	SSL *ssl;
+	int fd;
+};
 
-static void fail(const char *what)
-{
-	fprintf(stderr, "calls: %s: %s\n", scenario ? scenario : "start", what);
-	exit(1);
-}
+#define LAST_ERROR errno
+#include "calls.h"
+
+static SSL_CTX *client_context, *server_context;
 
 #ifndef LINKED
 static void load(const char *crypto_path, const char *ssl_path)
@@ -111,52 +110,9 @@ static void load(const char *crypto_path, const char *ssl_path)
 }
 #endif
 
-struct end {
-	const char *name;
-	SSL *ssl;
-	int fd;
-};
-
-static struct end client = {"client", NULL, -1}, server = {"server", NULL, -1};
-static SSL_CTX *client_context, *server_context;
-
-static void report(const struct end *end, const char *function, const char *dir, const void *data,
-		   size_t len)
-{
-	const unsigned char *bytes = data;
-
-	printf("%s %s %s %s %zu ", scenario, function, end->name, dir, len);
-	for (size_t i = 0; i < len; i++)
-		printf("%02x", bytes[i]);
-	printf("\n");
-}
-
-/* A run of text that differs from call to call. */
-static char *text(size_t len)
-{
-	static char buffer[1 << 20];
-	static unsigned int state = 1;
-
-	if (len > sizeof(buffer))
-		fail("text too long");
-	for (size_t i = 0; i < len; i++) {
-		state = state * 1103515245 + 12345;
-		buffer[i] = 'a' + (state >> 16) % 26;
-	}
-	return buffer;
-}
-
 static void open_pair(SSL_SESSION *session)
 {
-	int fds[2];
-	int small = 24000; /* some records, but not all that are written at once */
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds))
-		fail("socketpair");
-	for (int i = 0; i < 2; i++)
-		setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
-	client.fd = fds[0];
-	server.fd = fds[1];
+	connect_locally(SOCK_STREAM);
 	client.ssl = SSL_new(client_context);
 	server.ssl = SSL_new(server_context);
 	SSL_set_fd(client.ssl, client.fd);
@@ -210,19 +166,9 @@ static void handshake(void)
 	} while (a != 1 || b != 1);
 }
 
-/* The functions behind one signature each; they report what they moved. A result of 0 is: nothing.
- */
-typedef size_t writer(struct end *, const void *, size_t);
-typedef size_t reader(struct end *, void *, size_t);
-
 static size_t write_plain(struct end *end, const void *data, size_t len)
 {
-	int moved = SSL_write(end->ssl, data, (int)len);
-
-	if (moved <= 0)
-		return 0;
-	report(end, "SSL_write", "send", data, moved);
-	return moved;
+	return sent(end, "SSL_write", data, SSL_write(end->ssl, data, (int)len));
 }
 
 static size_t write_ex(struct end *end, const void *data, size_t len)
@@ -249,12 +195,7 @@ static size_t write_ex2(struct end *end, const void *data, size_t len)
 
 static size_t read_plain(struct end *end, void *data, size_t len)
 {
-	int moved = SSL_read(end->ssl, data, (int)len);
-
-	if (moved <= 0)
-		return 0;
-	report(end, "SSL_read", "recv", data, moved);
-	return moved;
+	return received(end, "SSL_read", data, SSL_read(end->ssl, data, (int)len));
 }
 
 static size_t read_ex(struct end *end, void *data, size_t len)
@@ -283,10 +224,7 @@ static size_t write_bio(struct end *end, const void *data, size_t len)
 	int moved = BIO_write(bio, data, (int)len);
 
 	BIO_free(bio);
-	if (moved <= 0)
-		return 0;
-	report(end, "BIO_write", "send", data, moved);
-	return moved;
+	return sent(end, "BIO_write", data, moved);
 }
 
 static size_t read_bio(struct end *end, void *data, size_t len)
@@ -295,51 +233,7 @@ static size_t read_bio(struct end *end, void *data, size_t len)
 	int moved = BIO_read(bio, data, (int)len);
 
 	BIO_free(bio);
-	if (moved <= 0)
-		return 0;
-	report(end, "BIO_read", "recv", data, moved);
-	return moved;
-}
-
-static char buffer[1 << 20];
-
-/* Reads until `len` bytes have come. */
-static void read_all(reader *read, struct end *end, size_t len, size_t at_once)
-{
-	while (len) {
-		size_t moved = read(end, buffer, at_once < len ? at_once : len);
-
-		if (!moved)
-			fail("the reader ran dry");
-		len -= moved;
-	}
-}
-
-static void one_each_way(writer *write, reader *read)
-{
-	if (write(&client, text(100), 100) != 100)
-		fail("write");
-	read_all(read, &server, 100, 100);
-	if (write(&server, text(1), 1) != 1)
-		fail("write");
-	read_all(read, &client, 1, 100);
-}
-
-static void in_several_reads(writer *write, reader *read)
-{
-	if (write(&client, text(1000), 1000) != 1000)
-		fail("write");
-	read_all(read, &server, 1000, 300);
-}
-
-static void nothing_to_read_yet(writer *write, reader *read)
-{
-	for (int i = 0; i < 3; i++)
-		if (read(&server, buffer, 100))
-			fail("read something");
-	one_each_way(write, read);
-	if (read(&server, buffer, 100))
-		fail("read something");
+	return received(end, "BIO_read", data, moved);
 }
 
 /* The socket takes less than the call wants to write: retried with the same data until it is done.
@@ -475,11 +369,8 @@ static const struct {
 
 static void run_all(const char *kind, writer *write, reader *read)
 {
-	char name[100];
-
 	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
-		snprintf(name, sizeof(name), "%s/%s", kind, scenarios[i].name);
-		scenario = name;
+		NAME_SCENARIO("%s/%s", kind, scenarios[i].name);
 		open_pair(NULL);
 		handshake();
 		scenarios[i].run(write, read);
@@ -495,7 +386,7 @@ static void early_data(void)
 	char *answer;
 	int result;
 
-	scenario = "early/session";
+	NAME_SCENARIO("early/session");
 	open_pair(NULL);
 	handshake();
 	one_each_way(write_plain, read_plain);
@@ -504,7 +395,7 @@ static void early_data(void)
 	SSL_shutdown(server.ssl);
 	close_pair();
 
-	scenario = "early/data";
+	NAME_SCENARIO("early/data");
 	open_pair(session);
 	for (int i = 0; i < 2; i++) {
 		char *data = text(200 + i);
@@ -539,8 +430,6 @@ static void early_data(void)
 
 int main(int argc, char **argv)
 {
-	char line[10];
-
 	if (argc != 5 && !(argc == 6 && !strcmp(argv[5], "bio")))
 		fail("wrong arguments");
 #ifndef LINKED
@@ -552,11 +441,7 @@ int main(int argc, char **argv)
 	    SSL_CTX_use_PrivateKey_file(server_context, argv[4], SSL_FILETYPE_PEM) != 1)
 		fail("certificate");
 	signal(SIGPIPE, SIG_IGN);
-	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-	printf("ready\n");
-	fflush(stdout);
-	if (!fgets(line, sizeof(line), stdin))
-		fail("no go-ahead");
+	wait_for_go_ahead();
 
 	if (argc == 6) {
 		run_all("bio", write_bio, read_bio);

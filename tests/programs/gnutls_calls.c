@@ -19,25 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static const char *scenario;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "gnutls_calls: %s: %s\n", scenario ? scenario : "start", what);
-	exit(1);
-}
-
-static void check(int result, const char *what)
-{
-	if (result < 0) {
-		fprintf(stderr, "%s: ", gnutls_strerror(result));
-		fail(what);
-	}
-}
 
 /* What one end wrote and the other has not read, where they talk through memory. */
 struct pipe {
@@ -53,10 +36,20 @@ struct end {
 	struct end *other;
 };
 
-static struct end client = {.name = "client"}, server = {.name = "server"};
+#define LAST_ERROR errno
+#include "calls.h"
+
 static gnutls_certificate_credentials_t client_credentials, server_credentials;
 static gnutls_datum_t ticket_key;
 static gnutls_anti_replay_t anti_replay;
+
+static void check(int result, const char *what)
+{
+	if (result < 0) {
+		fprintf(stderr, "%s: ", gnutls_strerror(result));
+		fail(what);
+	}
+}
 
 /* What a pair of ends is made with. */
 struct kind {
@@ -82,32 +75,6 @@ static int first_time(void *pointer, time_t expires, const gnutls_datum_t *key,
 	(void)key;
 	(void)data;
 	return 0;
-}
-
-static void report(const struct end *end, const char *function, const char *dir, const void *data,
-		   size_t len)
-{
-	const unsigned char *bytes = data;
-
-	printf("%s %s %s %s %zu ", scenario, function, end->name, dir, len);
-	for (size_t i = 0; i < len; i++)
-		printf("%02x", bytes[i]);
-	printf("\n");
-}
-
-/* A run of text that differs from call to call. */
-static char *text(size_t len)
-{
-	static char buffer[1 << 20];
-	static unsigned int state = 1;
-
-	if (len > sizeof(buffer))
-		fail("text too long");
-	for (size_t i = 0; i < len; i++) {
-		state = state * 1103515245 + 12345;
-		buffer[i] = 'a' + (state >> 16) % 26;
-	}
-	return buffer;
 }
 
 static ssize_t push(gnutls_transport_ptr_t pointer, const void *data, size_t len)
@@ -166,17 +133,10 @@ static void open_end(struct end *end, const struct kind *kind, unsigned int side
 static void open_pair(const struct kind *kind)
 {
 	int type = kind->flags & GNUTLS_DATAGRAM ? SOCK_DGRAM : SOCK_STREAM;
-	int small = 24000; /* some records, but not all that are written at once */
-	int fds[2] = {-1, -1};
 
-	if (!kind->memory) {
-		if (socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds))
-			fail("socketpair");
-		for (int i = 0; i < 2; i++)
-			setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
-	}
-	client.fd = fds[0];
-	server.fd = fds[1];
+	client.fd = server.fd = -1;
+	if (!kind->memory)
+		connect_locally(type);
 	client.other = &server;
 	server.other = &client;
 	open_end(&client, kind, GNUTLS_CLIENT, client_credentials);
@@ -211,27 +171,6 @@ static void handshake(void)
 		a = goes_on(&client, a);
 		b = goes_on(&server, b);
 	}
-}
-
-/* The functions behind one signature each; they report what they moved. A result of 0 is: nothing.
- */
-typedef size_t writer(struct end *, const void *, size_t);
-typedef size_t reader(struct end *, void *, size_t);
-
-static size_t sent(struct end *end, const char *function, const void *data, ssize_t moved)
-{
-	if (moved <= 0)
-		return 0;
-	report(end, function, "send", data, moved);
-	return moved;
-}
-
-static size_t received(struct end *end, const char *function, const void *data, ssize_t moved)
-{
-	if (moved <= 0)
-		return 0;
-	report(end, function, "recv", data, moved);
-	return moved;
 }
 
 static size_t send_plain(struct end *end, const void *data, size_t len)
@@ -287,50 +226,6 @@ static size_t recv_packet(struct end *end, void *data, size_t len)
 	return moved;
 }
 
-static char buffer[1 << 20];
-
-/* Reads until `len` bytes have come. */
-static void read_all(reader *read, struct end *end, size_t len, size_t at_once)
-{
-	int dry = 0;
-
-	while (len) {
-		size_t moved = read(end, buffer, at_once < len ? at_once : len);
-
-		/* A message of the handshake's may come first. */
-		if (!moved && ++dry > 10)
-			fail("the reader ran dry");
-		len -= moved;
-	}
-}
-
-static void one_each_way(writer *write, reader *read)
-{
-	if (write(&client, text(100), 100) != 100)
-		fail("write");
-	read_all(read, &server, 100, 100);
-	if (write(&server, text(1), 1) != 1)
-		fail("write");
-	read_all(read, &client, 1, 100);
-}
-
-static void in_several_reads(writer *write, reader *read)
-{
-	if (write(&client, text(1000), 1000) != 1000)
-		fail("write");
-	read_all(read, &server, 1000, 300);
-}
-
-static void nothing_to_read_yet(writer *write, reader *read)
-{
-	for (int i = 0; i < 3; i++)
-		if (read(&server, buffer, 100))
-			fail("read something");
-	one_each_way(write, read);
-	if (read(&server, buffer, 100))
-		fail("read something");
-}
-
 static void after_the_end(writer *write, reader *read)
 {
 	one_each_way(write, read);
@@ -357,18 +252,10 @@ static const struct {
     {"of_no_length", of_no_length},
 };
 
-static void name_scenario(const struct kind *kind, const char *functions, const char *name)
-{
-	static char text[100];
-
-	snprintf(text, sizeof(text), "%s/%s/%s", kind->name, functions, name);
-	scenario = text;
-}
-
 static void run_all(const struct kind *kind, const char *functions, writer *write, reader *read)
 {
 	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
-		name_scenario(kind, functions, scenarios[i].name);
+		NAME_SCENARIO("%s/%s/%s", kind->name, functions, scenarios[i].name);
 		open_pair(kind);
 		handshake();
 		scenarios[i].run(write, read);
@@ -402,7 +289,7 @@ static void refused(const struct kind *kind, writer *write, enum resume how)
 	size_t got = 0, done = 0;
 	int refusals = 0;
 
-	name_scenario(kind, how == WITH_NOTHING ? "nothing" : "same", "refused");
+	NAME_SCENARIO("%s/%s/refused", kind->name, how == WITH_NOTHING ? "nothing" : "same");
 	open_pair(kind);
 	handshake();
 	memcpy(data, text(len), len);
@@ -444,7 +331,7 @@ static void discarded(void)
 	int taken = 0;
 	ssize_t moved;
 
-	name_scenario(&dtls, "discard", "discarded");
+	NAME_SCENARIO("dtls/discarded");
 	open_pair(&dtls);
 	handshake();
 	do {
@@ -469,7 +356,7 @@ static void corked(const struct kind *kind, bool large)
 	size_t got = 0;
 	int result;
 
-	name_scenario(kind, "cork", large ? "large" : "small");
+	NAME_SCENARIO("%s/cork/%s", kind->name, large ? "large" : "small");
 	open_pair(kind);
 	handshake();
 	for (int i = 0; i < 2; i++) {
@@ -503,7 +390,7 @@ static void send_file(const struct kind *kind, const char *path)
 
 	if (!send_file)
 		return; /* from 3.7.4 on */
-	name_scenario(kind, "file", "send_file");
+	NAME_SCENARIO("%s/send_file", kind->name);
 	open_pair(kind);
 	handshake();
 	lseek(fd, 0, SEEK_SET);
@@ -526,7 +413,7 @@ static void early_data(void)
 	gnutls_datum_t session = {NULL, 0};
 	char both[401], *data;
 
-	name_scenario(&early, "early", "session");
+	NAME_SCENARIO("early/session");
 	open_pair(&early);
 	check(gnutls_session_ticket_enable_server(server.session, &ticket_key), "tickets");
 	gnutls_anti_replay_enable(server.session, anti_replay);
@@ -535,7 +422,7 @@ static void early_data(void)
 	check(gnutls_session_get_data2(client.session, &session), "gnutls_session_get_data2");
 	close_pair();
 
-	name_scenario(&early, "early", "data");
+	NAME_SCENARIO("early/data");
 	open_pair(&early);
 	check(gnutls_session_ticket_enable_server(server.session, &ticket_key), "tickets");
 	gnutls_anti_replay_enable(server.session, anti_replay);
@@ -559,8 +446,6 @@ static void early_data(void)
 
 int main(int argc, char **argv)
 {
-	char line[10];
-
 	if (argc != 4)
 		fail("wrong arguments");
 	check(gnutls_certificate_allocate_credentials(&client_credentials), "credentials");
@@ -572,11 +457,7 @@ int main(int argc, char **argv)
 	check(gnutls_anti_replay_init(&anti_replay), "anti-replay");
 	gnutls_anti_replay_set_add_function(anti_replay, first_time);
 	signal(SIGPIPE, SIG_IGN);
-	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-	printf("ready\n");
-	fflush(stdout);
-	if (!fgets(line, sizeof(line), stdin))
-		fail("no go-ahead");
+	wait_for_go_ahead();
 
 	for (int i = 0; i < 3; i++) {
 		const struct kind *kind = i == 0 ? &tls13 : i == 1 ? &tls12 : &memory;

@@ -10,6 +10,7 @@
  * It prints `ready`, waits for a line on standard input, and then prints for each call that moved
  * plaintext: `SCENARIO FUNCTION client|server send|recv LEN HEX`.
  */
+#define _GNU_SOURCE
 #include <cert.h>
 #include <fcntl.h>
 #include <keyhi.h>
@@ -17,7 +18,6 @@
 #include <nspr.h>
 #include <nss.h>
 #include <pk11pub.h>
-#include <poll.h>
 #include <private/pprio.h>
 #include <secerr.h>
 #include <ssl.h>
@@ -25,25 +25,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-static const char *scenario;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "nss_calls: %s: %s: error %d\n", scenario ? scenario : "start", what,
-		PR_GetError());
-	exit(1);
-}
 
 struct end {
 	const char *name;
-	PRFileDesc *fd;
-	int socket;
+	PRFileDesc *tls;
+	int fd;
 };
 
-static struct end client = {.name = "client"}, server = {.name = "server"};
+#define LAST_ERROR PR_GetError()
+#include "calls.h"
+
 static CERTCertificate *certificate;
 static SECKEYPrivateKey *key;
 static const char *file;
@@ -62,32 +54,6 @@ static const struct kind dtls = {"dtls", SSL_LIBRARY_VERSION_TLS_1_2, 1, 0};
 static const struct kind layered = {"layered", SSL_LIBRARY_VERSION_TLS_1_3, 0, 1};
 
 static PRDescIdentity own_layer;
-
-static void report(const struct end *end, const char *function, const char *dir, const void *data,
-		   size_t len)
-{
-	const unsigned char *bytes = data;
-
-	printf("%s %s %s %s %zu ", scenario, function, end->name, dir, len);
-	for (size_t i = 0; i < len; i++)
-		printf("%02x", bytes[i]);
-	printf("\n");
-}
-
-/* A run of text that differs from call to call. */
-static char *text(size_t len)
-{
-	static char buffer[1 << 20];
-	static unsigned int state = 1;
-
-	if (len > sizeof(buffer))
-		fail("text too long");
-	for (size_t i = 0; i < len; i++) {
-		state = state * 1103515245 + 12345;
-		buffer[i] = 'a' + (state >> 16) % 26;
-	}
-	return buffer;
-}
 
 static SECItem contents(const char *path)
 {
@@ -145,14 +111,14 @@ static PRFileDesc *with_tls(const struct kind *kind, PRFileDesc *plain)
 	return fd;
 }
 
-/* A bound socket, with buffers for some records, but not for all that are written at once. */
+/* A bound socket, with small buffers. */
 static int bound(int type, struct sockaddr_in *address)
 {
-	int small = 24000, fd = socket(AF_INET, type, 0);
+	int fd = socket(AF_INET, type, 0);
 	socklen_t len = sizeof(*address);
 
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small_buffer, sizeof(small_buffer));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small_buffer, sizeof(small_buffer));
 	*address = (struct sockaddr_in){.sin_family = AF_INET};
 	address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (fd < 0 || bind(fd, (struct sockaddr *)address, sizeof(*address)) ||
@@ -186,21 +152,21 @@ static void open_pair(const struct kind *kind)
 	PRFileDesc *plain[2];
 
 	connected(kind->datagrams ? SOCK_DGRAM : SOCK_STREAM, fds);
-	client.socket = fds[0];
-	server.socket = fds[1];
+	client.fd = fds[0];
+	server.fd = fds[1];
 	for (int i = 0; i < 2; i++) {
 		plain[i] =
 		    kind->datagrams ? PR_ImportUDPSocket(fds[i]) : PR_ImportTCPSocket(fds[i]);
 	}
-	client.fd = with_tls(kind, plain[0]);
-	server.fd = with_tls(kind, plain[1]);
-	if (SSL_AuthCertificateHook(client.fd, trust, NULL) || SSL_SetURL(client.fd, "localhost"))
+	client.tls = with_tls(kind, plain[0]);
+	server.tls = with_tls(kind, plain[1]);
+	if (SSL_AuthCertificateHook(client.tls, trust, NULL) || SSL_SetURL(client.tls, "localhost"))
 		fail("SSL_AuthCertificateHook");
-	if (SSL_ConfigServerCert(server.fd, certificate, key, NULL, 0))
+	if (SSL_ConfigServerCert(server.tls, certificate, key, NULL, 0))
 		fail("SSL_ConfigServerCert");
-	SSL_OptionSet(client.fd, SSL_HANDSHAKE_AS_CLIENT, PR_TRUE);
-	SSL_OptionSet(server.fd, SSL_HANDSHAKE_AS_SERVER, PR_TRUE);
-	if (SSL_ResetHandshake(client.fd, PR_FALSE) || SSL_ResetHandshake(server.fd, PR_TRUE))
+	SSL_OptionSet(client.tls, SSL_HANDSHAKE_AS_CLIENT, PR_TRUE);
+	SSL_OptionSet(server.tls, SSL_HANDSHAKE_AS_SERVER, PR_TRUE);
+	if (SSL_ResetHandshake(client.tls, PR_FALSE) || SSL_ResetHandshake(server.tls, PR_TRUE))
 		fail("SSL_ResetHandshake");
 }
 
@@ -218,8 +184,8 @@ static void close_end(const struct kind *kind, PRFileDesc *fd)
 
 static void close_pair(const struct kind *kind)
 {
-	close_end(kind, client.fd);
-	close_end(kind, server.fd);
+	close_end(kind, client.tls);
+	close_end(kind, server.tls);
 }
 
 static int would_block(void)
@@ -232,42 +198,21 @@ static void handshake(void)
 	SECStatus a = SECFailure, b = SECFailure;
 
 	while (a || b) {
-		if (a && (a = SSL_ForceHandshake(client.fd)) && !would_block())
+		if (a && (a = SSL_ForceHandshake(client.tls)) && !would_block())
 			fail("client handshake");
-		if (b && (b = SSL_ForceHandshake(server.fd)) && !would_block())
+		if (b && (b = SSL_ForceHandshake(server.tls)) && !would_block())
 			fail("server handshake");
 	}
 }
 
-/* The functions behind one signature each; they report what they moved. A result of 0 is: nothing.
- */
-typedef size_t writer(struct end *, const void *, size_t);
-typedef size_t reader(struct end *, void *, size_t);
-
-static size_t sent(struct end *end, const char *function, const void *data, PRInt32 moved)
-{
-	if (moved <= 0)
-		return 0;
-	report(end, function, "send", data, moved);
-	return moved;
-}
-
-static size_t received(struct end *end, const char *function, const void *data, PRInt32 moved)
-{
-	if (moved <= 0)
-		return 0;
-	report(end, function, "recv", data, moved);
-	return moved;
-}
-
 static size_t write_plain(struct end *end, const void *data, size_t len)
 {
-	return sent(end, "PR_Write", data, PR_Write(end->fd, data, len));
+	return sent(end, "PR_Write", data, PR_Write(end->tls, data, len));
 }
 
 static size_t send_plain(struct end *end, const void *data, size_t len)
 {
-	return sent(end, "PR_Send", data, PR_Send(end->fd, data, len, 0, PR_INTERVAL_NO_WAIT));
+	return sent(end, "PR_Send", data, PR_Send(end->tls, data, len, 0, PR_INTERVAL_NO_WAIT));
 }
 
 static size_t write_vector(struct end *end, const void *data, size_t len)
@@ -275,74 +220,28 @@ static size_t write_vector(struct end *end, const void *data, size_t len)
 	char *bytes = (char *)data;
 	PRIOVec parts[2] = {{bytes, len / 3}, {bytes + len / 3, len - len / 3}};
 
-	return sent(end, "PR_Writev", data, PR_Writev(end->fd, parts, 2, PR_INTERVAL_NO_WAIT));
+	return sent(end, "PR_Writev", data, PR_Writev(end->tls, parts, 2, PR_INTERVAL_NO_WAIT));
 }
 
 static size_t read_plain(struct end *end, void *data, size_t len)
 {
-	return received(end, "PR_Read", data, PR_Read(end->fd, data, len));
+	return received(end, "PR_Read", data, PR_Read(end->tls, data, len));
 }
 
 static size_t recv_plain(struct end *end, void *data, size_t len)
 {
-	return received(end, "PR_Recv", data, PR_Recv(end->fd, data, len, 0, PR_INTERVAL_NO_WAIT));
+	return received(end, "PR_Recv", data, PR_Recv(end->tls, data, len, 0, PR_INTERVAL_NO_WAIT));
 }
 
 /* Looks first: that moves nothing. */
 static size_t recv_after_peek(struct end *end, void *data, size_t len)
 {
-	PRInt32 seen = PR_Recv(end->fd, data, len, PR_MSG_PEEK, PR_INTERVAL_NO_WAIT);
+	PRInt32 seen = PR_Recv(end->tls, data, len, PR_MSG_PEEK, PR_INTERVAL_NO_WAIT);
 	size_t moved = recv_plain(end, data, len);
 
 	if (seen > 0 && moved < (size_t)seen)
 		fail("peek");
 	return moved;
-}
-
-static char buffer[1 << 20];
-
-/* Reads until `len` bytes have come. */
-static void read_all(reader *read, struct end *end, size_t len, size_t at_once)
-{
-	int dry = 0;
-
-	while (len) {
-		size_t moved = read(end, buffer, at_once < len ? at_once : len);
-
-		/* A message of the handshake's may come first. */
-		if (!moved && ++dry > 10)
-			fail("the reader ran dry");
-		if (!moved)
-			poll(&(struct pollfd){.fd = end->socket, .events = POLLIN}, 1, 1000);
-		len -= moved;
-	}
-}
-
-static void one_each_way(writer *write, reader *read)
-{
-	if (write(&client, text(100), 100) != 100)
-		fail("write");
-	read_all(read, &server, 100, 100);
-	if (write(&server, text(1), 1) != 1)
-		fail("write");
-	read_all(read, &client, 1, 100);
-}
-
-static void in_several_reads(writer *write, reader *read)
-{
-	if (write(&client, text(1000), 1000) != 1000)
-		fail("write");
-	read_all(read, &server, 1000, 300);
-}
-
-static void nothing_to_read_yet(writer *write, reader *read)
-{
-	for (int i = 0; i < 3; i++)
-		if (read(&server, buffer, 100))
-			fail("read something");
-	one_each_way(write, read);
-	if (read(&server, buffer, 100))
-		fail("read something");
 }
 
 /* The socket takes less than the call wants to write; NSS keeps the last byte to itself then. */
@@ -369,7 +268,7 @@ static void partial_write(writer *write, reader *read)
 static void after_the_end(writer *write, reader *read)
 {
 	one_each_way(write, read);
-	PR_Shutdown(client.fd, PR_SHUTDOWN_SEND);
+	PR_Shutdown(client.tls, PR_SHUTDOWN_SEND);
 	if (read(&server, buffer, 100))
 		fail("read something after close_notify");
 	if (write(&client, text(10), 10))
@@ -388,14 +287,6 @@ static const struct {
     {"after_the_end", after_the_end, 1},
 };
 
-static void name_scenario(const struct kind *kind, const char *functions, const char *name)
-{
-	static char text[100];
-
-	snprintf(text, sizeof(text), "%s/%s/%s", kind->name, functions, name);
-	scenario = text;
-}
-
 static void run_all(const struct kind *kind, const char *functions, writer *write, reader *read)
 {
 	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
@@ -403,7 +294,7 @@ static void run_all(const struct kind *kind, const char *functions, writer *writ
 			continue;
 		if (scenarios[i].run == partial_write && write == write_vector)
 			continue; /* it may report less than it sent */
-		name_scenario(kind, functions, scenarios[i].name);
+		NAME_SCENARIO("%s/%s/%s", kind->name, functions, scenarios[i].name);
 		open_pair(kind);
 		handshake();
 		scenarios[i].run(write, read);
@@ -420,7 +311,7 @@ static void send_file(const struct kind *kind)
 	char *all = malloc(bytes.len + 6);
 	PRInt32 moved;
 
-	name_scenario(kind, "file", "send_file");
+	NAME_SCENARIO("%s/send_file", kind->name);
 	open_pair(kind);
 	handshake();
 	what.fd = PR_Open(file, PR_RDONLY, 0);
@@ -428,7 +319,7 @@ static void send_file(const struct kind *kind)
 	what.hlen = 6;
 	what.trailer = "trailer";
 	what.tlen = 7;
-	moved = PR_SendFile(client.fd, &what, PR_TRANSMITFILE_KEEP_OPEN, PR_SecondsToInterval(5));
+	moved = PR_SendFile(client.tls, &what, PR_TRANSMITFILE_KEEP_OPEN, PR_SecondsToInterval(5));
 	if (moved != (PRInt32)bytes.len + 13)
 		fail("PR_SendFile");
 	/* So it divides what it sends. */
@@ -450,7 +341,7 @@ static void without_tls(void)
 {
 	PRFileDesc *fd, *pipe[2], *sockets[2];
 
-	scenario = "plain";
+	NAME_SCENARIO("plain");
 	fd = PR_Open(file, PR_RDONLY, 0);
 	if (PR_Read(fd, buffer, 1000) != 1000)
 		fail("PR_Read");
@@ -474,8 +365,6 @@ static void without_tls(void)
 
 int main(int argc, char **argv)
 {
-	char line[10];
-
 	if (argc != 4)
 		fail("wrong arguments");
 	PR_Init(PR_USER_THREAD, PR_PRIORITY_NORMAL, 0);
@@ -486,11 +375,7 @@ int main(int argc, char **argv)
 	load_certificate(argv[1], argv[2]);
 	file = argv[3];
 	own_layer = PR_GetUniqueIdentity("own");
-	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-	printf("ready\n");
-	fflush(stdout);
-	if (!fgets(line, sizeof(line), stdin))
-		fail("no go-ahead");
+	wait_for_go_ahead();
 
 	without_tls();
 	for (int i = 0; i < 3; i++) {

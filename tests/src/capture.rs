@@ -69,12 +69,20 @@ impl Capture {
 
     /// The same with any module.
     pub fn of(module: &str, scratch: &Scratch, arguments: &[&str]) -> Self {
+        Self::without("", module, scratch, arguments)
+    }
+
+    /// The same without some features of the kernel, as `ECAPTURE_WITHOUT` names them.
+    pub fn without(features: &str, module: &str, scratch: &Scratch, arguments: &[&str]) -> Self {
         let number = fs::read_dir(scratch.path()).unwrap().count();
         let stdout = scratch.join(format!("capture-{number}.out"));
         let summary = scratch.join(format!("capture-{number}.summary"));
         let mut command = ecapture([module, "--summary"]);
         command.arg(&summary).args(arguments).stdin(Stdio::null());
         command.stdout(File::create_new(&stdout).unwrap()).stderr(Stdio::piped());
+        if !features.is_empty() {
+            command.env("ECAPTURE_WITHOUT", features);
+        }
         Self::start(&mut command, stdout, summary)
     }
 
@@ -86,6 +94,13 @@ impl Capture {
     /// The same with `--format json`.
     pub fn parsed(scratch: &Scratch, arguments: &[&str]) -> Self {
         Self::tls(scratch, &[&["--format", "json"], arguments].concat())
+    }
+
+    /// Captures the plain bytes that go through `library`. It is named, by the flag that is called like
+    /// the module, so that it is attached before the first program maps it.
+    pub fn of_library(module: &str, scratch: &Scratch, library: &Path) -> Self {
+        let (flag, library) = (format!("--{module}"), library.to_str().unwrap());
+        Self::of(module, scratch, &["--format", "json", "--no-parse", &flag, library])
     }
 
     /// Starts any command line of the tool; `stdout` and `summary` are where it was told to write.

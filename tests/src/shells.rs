@@ -1,12 +1,12 @@
 //! The shells of Debian's suites, and the commands that a capture saw in them.
 
-use crate::capture::{Capture, ecapture};
+use crate::capture::Capture;
 use crate::scratch::Scratch;
 use crate::terminal::Terminal;
 use serde::Deserialize;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A shell that `cargo xtask libs SUITE-shells` provides.
 #[derive(Debug)]
@@ -88,19 +88,13 @@ impl Shell {
     pub fn capture(&self, scratch: &Scratch, arguments: &[&str]) -> Capture {
         let path = self.path.to_str().unwrap();
         let flag = format!("--{}", self.name);
-        capture(scratch, &[&[self.name, &flag, path], arguments].concat())
+        capture(self.name, scratch, &[&[&flag, path], arguments].concat())
     }
 }
 
-/// Starts the tool with these arguments and `--format json`, and waits until it is ready.
-pub fn capture(scratch: &Scratch, arguments: &[&str]) -> Capture {
-    let number = fs::read_dir(scratch.path()).unwrap().count();
-    let stdout = scratch.join(format!("capture-{number}.out"));
-    let summary = scratch.join(format!("capture-{number}.summary"));
-    let mut command = ecapture(arguments);
-    command.args(["--format", "json", "--summary"]).arg(&summary).stdin(Stdio::null());
-    command.stdout(File::create_new(&stdout).unwrap()).stderr(Stdio::piped());
-    Capture::start(&mut command, stdout, summary)
+/// Starts the module with these arguments and `--format json`, and waits until it is ready.
+pub fn capture(module: &str, scratch: &Scratch, arguments: &[&str]) -> Capture {
+    Capture::of(module, scratch, &[&["--format", "json"], arguments].concat())
 }
 
 fn existing(folder: &Path, places: &[&str], name: &str) -> Option<PathBuf> {

@@ -17,9 +17,17 @@ pub(crate) fn assert_calls(scratch: &Scratch, program: Command, placement: &str)
     assert_calls_of("tls", scratch, program, placement);
 }
 
-/// The same for any module.
+/// The same for any module, with the planned sites and with the plain ones. `program` is the command
+/// that runs it.
 #[track_caller]
-pub(crate) fn assert_calls_of(module: &str, scratch: &Scratch, program: Command, placement: &str) {
+pub(crate) fn assert_every_call(module: &str, scratch: &Scratch, program: impl Fn() -> Command) {
+    for placement in ["auto", "entry"] {
+        assert_calls_of(module, scratch, program(), placement);
+    }
+}
+
+#[track_caller]
+fn assert_calls_of(module: &str, scratch: &Scratch, program: Command, placement: &str) {
     let calls = Calls::start(program);
     let pid = calls.pid();
     let pid_argument = pid.to_string();
@@ -29,6 +37,21 @@ pub(crate) fn assert_calls_of(module: &str, scratch: &Scratch, program: Command,
     let expected = calls.run();
     compare(&expected, &capture.stop(), pid);
 }
+
+/// A test for each version of a library, named after it, with the suite that has it: `$every_call` is
+/// given what makes the command that runs a program with it.
+macro_rules! every_call_of_suites {
+    ($every_call:ident: $($test:ident = $suite:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            e2e::needs_bpf!();
+            let suite = e2e::suite::Suite::named($suite);
+            $every_call(&|program| suite.command(program));
+        })*
+    };
+}
+
+pub(crate) use every_call_of_suites;
 
 #[track_caller]
 fn compare(expected: &[Call], captured: &Captured, pid: u32) {

@@ -2,23 +2,22 @@
 //! and Debian's own `openssl` programs, byte for byte.
 
 use crate::exactness::openssl::{s_client_sends_and_receives, s_server_serves_a_file_to_s_client};
-use crate::placement::assert_calls;
+use crate::placement::{assert_calls, assert_every_call};
 use e2e::Scratch;
 use e2e::calls::{self, through_a_bio, with_libraries};
 use e2e::certificate::Certificate;
 use e2e::version::Version;
 use std::process::Command;
 
-fn assert_every_call(name: &str) {
+fn assert_every_call_of(name: &str) {
     let version = Version::named(name);
     let scratch = Scratch::new();
     let certificate = Certificate::new(&scratch);
     let program = calls::compile(&scratch);
-    for placement in ["auto", "entry"] {
+    assert_every_call("tls", &scratch, || {
         let [crypto, ssl] = version.libraries();
-        let command = with_libraries(version.command(&program), crypto, ssl, &certificate);
-        assert_calls(&scratch, command, placement);
-    }
+        with_libraries(version.command(&program), crypto, ssl, &certificate)
+    });
 }
 
 fn assert_every_call_through_a_bio(name: &str) {
@@ -61,7 +60,7 @@ macro_rules! versions {
     };
 }
 
-versions! { every_call by assert_every_call:
+versions! { every_call by assert_every_call_of:
     openssl_1_1_0 = "openssl-1.1.0",
     openssl_1_1_1 = "bullseye-run",
     openssl_3_5 = "trixie-run",

@@ -37,7 +37,7 @@ pub enum Origin {
     Given,
 }
 
-/// A file that carries a TLS library, open.
+/// A file that is looked for, mostly because it carries a TLS library; open.
 #[derive(Debug)]
 pub struct Candidate {
     /// Which file.

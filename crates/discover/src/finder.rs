@@ -1,4 +1,4 @@
-//! Finding the files that carry a TLS library: each is opened and tested once, and told once.
+//! Finding the files that carry a TLS library (or what else the caller looks for): each is opened and tested once, and told once.
 
 use crate::file::{Candidate, FileId, Located, Origin, Stamp};
 use crate::maps::{self, Mapping};
@@ -23,7 +23,7 @@ pub enum Scope<'a> {
 /// What a look at the running processes brought.
 #[derive(Debug, Default)]
 pub struct ProcessScan {
-    /// The files that carry TLS and hadn't been told before.
+    /// The files that are looked for and hadn't been told before.
     pub candidates: Vec<Candidate>,
     /// How many processes could be looked at.
     pub processes: usize,
@@ -38,13 +38,14 @@ pub struct ProcessScan {
 /// What a look at the loader's configuration brought.
 #[derive(Debug, Default)]
 pub struct LoaderScan {
-    /// The files that carry TLS and hadn't been told before.
+    /// The files that are looked for and hadn't been told before.
     pub candidates: Vec<Candidate>,
     /// Files that could not be opened or read, and why.
     pub failed: Vec<(PathBuf, io::Error)>,
 }
 
-/// Finds files that carry TLS, as `carries` says of their symbol tables.
+/// Finds files that carry TLS, or are another thing that is looked for, as `carries` says of their
+/// symbol tables.
 ///
 /// A file is told once for all its paths and ways of being found, and once more whenever its
 /// contents were changed in place.
@@ -206,7 +207,7 @@ impl<F: FnMut(&[u8]) -> bool> Finder<F> {
         }
     }
 
-    /// The file, open, if it carries TLS and this hasn't been told yet.
+    /// The file, open, if it is looked for and this hasn't been told yet.
     fn judge(&mut self, located: &Located) -> io::Result<Option<File>> {
         let known = self.judged.get(&located.id);
         if known.is_some_and(|known| known.stamp == located.stamp) {

@@ -3,7 +3,8 @@
 //! Uprobes belong to a file, not to a process, so everything here is about files: those that running
 //! processes execute from ([`Finder::scan_processes`]), those that the loader would find
 //! ([`Finder::scan_loader`]), one that the user names ([`given()`]), and those that are mapped
-//! later ([`Watcher`]). Whether a file does carry a TLS library is for the caller's test to say.
+//! later ([`Watcher`]). Whether a file does carry a TLS library is for the caller's test to say,
+//! which may look for something else: a shell, a database server.
 //!
 //! Everything read here (`/proc/PID/maps`, `ld.so.cache`, file names, ELF headers) may be written by
 //! somebody hostile.

@@ -1,5 +1,5 @@
 //! Which addresses a file descriptor of a process is connected to, by `/proc`: for kernels where
-//! programs can't follow the kernel's own structures (techniques §5 (3)).
+//! programs can't follow the kernel's own structures.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! Faults of certain kernels that probes can run into (techniques §9).
+//! Faults of certain kernels that probes can run into.
 
 use crate::facts::{self, Facts};
 use crate::library::Library;

@@ -177,18 +177,16 @@ impl fmt::Display for Report {
     }
 }
 
-/// Paths and process names come from others: control characters are shown, not sent.
+/// Paths and process names come from others: what a terminal would act on or hide is shown, not sent.
 fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|letter| {
-            let (escaped, plain) = if letter.is_control() {
-                (Some(letter.escape_default()), None)
-            } else {
-                (None, Some(letter))
-            };
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\\' | '\'' | '"' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -249,9 +247,9 @@ capture cannot work here; missing: uprobes
     }
 
     #[test]
-    fn control_characters_are_shown_not_sent() {
-        let line = Line::ok(Group::Libraries, "library", "/tmp/\x1b[2J\n");
+    fn what_a_terminal_would_act_on_or_hide_is_shown() {
+        let line = Line::ok(Group::Libraries, "library", "/tmp/\x1b[2J\n\u{202e}'é\"\\漢");
         let text = Report::new(vec![line]).to_string();
-        assert!(text.contains("/tmp/\\u{1b}[2J\\n"), "{text}");
+        assert!(text.contains("/tmp/\\u{1b}[2J\\n\\u{202e}'é\"\\漢\n"), "{text}");
     }
 }

@@ -40,7 +40,8 @@ pub(crate) fn run(config: &InspectConfig) -> anyhow::Result<ExitCode> {
         match inspect(candidate, config.format) {
             Ok(described) => {
                 found += 1;
-                text += &described;
+                // Names come from the file. JSON has no line ends but ours and escapes the rest.
+                text += &sink::visible_lines(&described);
             }
             Err(error) => tracing::error!("{}", log::in_one_line(&error)),
         }

@@ -12,6 +12,7 @@ use std::time::{SystemTime as Now, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -34,6 +35,7 @@ pub(crate) fn start(global: &Global, format: Option<Format>) -> anyhow::Result<(
         let colour = std::io::stderr().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let lines = tracing_subscriber::fmt::layer().with_timer(SystemTime).with_target(true);
+        let lines = lines.fmt_fields(debug_fn(write_visible));
         subscriber.with(lines.with_ansi(colour).with_writer(std::io::stderr)).init();
         return Ok(());
     }
@@ -48,6 +50,13 @@ pub(crate) fn start(global: &Global, format: Option<Format>) -> anyhow::Result<(
     // Nobody else does.
     let _ = DESTINATIONS.set(opened);
     Ok(())
+}
+
+/// Writes a field of an entry. Paths and names of processes come from others, who could forge lines.
+fn write_visible(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let mut message = Message::default();
+    message.record_debug(field, value);
+    writer.write_str(&sink::visible(&message.0))
 }
 
 /// Where the log goes: for events that go there too.
@@ -102,7 +111,7 @@ impl Entry<'_> {
     }
 
     fn line(&self) -> String {
-        format!("{} {:>5} {}: {}", now(), self.level, self.target, self.text)
+        format!("{} {:>5} {}: {}", now(), self.level, self.target, sink::visible(&self.text))
     }
 }
 
@@ -145,6 +154,7 @@ pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
 mod tests {
     use super::*;
     use anyhow::anyhow;
+    use std::sync::Mutex;
 
     #[test]
     fn causes_are_named_once() {
@@ -156,8 +166,36 @@ mod tests {
     fn a_line_has_time_level_and_message_in_every_format() {
         let entry = Entry { level: Level::WARN, target: "t", text: "a \"b\"\nc".to_owned() };
         let text = String::from_utf8(entry.encode(Format::Text)).unwrap();
-        assert!(text.contains("Z  WARN t: a \"b\"") && text.ends_with('\n'), "{text}");
+        assert!(text.ends_with("Z  WARN t: a \"b\"\\nc\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&entry.encode(Format::Json)).unwrap();
         assert_eq!((&json["level"], &json["message"]), (&"warn".into(), &"a \"b\"\nc".into()));
+    }
+
+    #[test]
+    fn a_name_cannot_forge_a_line() {
+        let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let lines =
+            tracing_subscriber::fmt::layer().without_time().fmt_fields(debug_fn(write_visible));
+        let to = Arc::clone(&written);
+        let lines = lines.with_ansi(false).with_writer(move || To(Arc::clone(&to)));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            tracing::info!(target: "t", number = 5, "attached to {}", "/tmp/a\nb\u{1b}[31m\u{202e}");
+        });
+        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        let expected = " INFO t: attached to /tmp/a\\nb\\x1b[31m\\u{202e} number=5\n";
+        assert_eq!(written, expected);
+    }
+
+    struct To(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for To {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 }

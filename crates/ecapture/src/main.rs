@@ -39,7 +39,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {}", log::in_one_line(&error));
+            let _ =
+                writeln!(std::io::stderr(), "error: {}", sink::visible(&log::in_one_line(&error)));
             ExitCode::FAILURE
         }
     }

@@ -30,8 +30,9 @@ pub(crate) struct Link {
     halves: [Half; 2],
     protocol: Protocol,
     exchanges: u64,
-    /// What it held when that was last added up.
+    /// What it held when that was last added up, and how much of it was pending.
     held: usize,
+    pending: usize,
     /// It is on the flow's list of those that wait for a tick.
     pub(crate) waiting: bool,
     /// Only a tick will show something that it holds.
@@ -94,6 +95,7 @@ impl Link {
             protocol: Protocol::Undetected(Undetected::from_the_beginning()),
             exchanges: 0,
             held: 0,
+            pending: 0,
             waiting: false,
             wants_tick: false,
             active: true,
@@ -381,9 +383,33 @@ impl Link {
         self.protocol = Protocol::Undetected(Undetected::midway());
     }
 
+    /// True if too much is pending over all connections, and this one is among those to blame.
+    pub(crate) fn must_give_up(&self, around: &Surroundings<'_>) -> bool {
+        /// What is less than this is the beginning of something usual.
+        const BLAMELESS: usize = 4 << 10;
+        let pending = self.pending_now();
+        let in_all = around.shared.pending - self.pending + pending;
+        pending > BLAMELESS && in_all > around.options.held_limit
+    }
+
+    fn pending_now(&self) -> usize {
+        self.halves.iter().map(|half| half.pending.len()).sum()
+    }
+
+    /// As `count_held`, for what is pending.
+    pub(crate) fn count_pending(&mut self) -> (usize, usize) {
+        let now = self.pending_now();
+        (std::mem::replace(&mut self.pending, now), now)
+    }
+
     /// What was held when it was last added up.
     pub(crate) fn held(&self) -> usize {
         self.held
+    }
+
+    /// What was pending then.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
     }
 
     /// Adds up what is held, and gives back what it was before and is now.

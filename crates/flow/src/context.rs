@@ -44,7 +44,12 @@ pub(crate) struct Shared {
     /// Bytes that never came, and that nobody had reported.
     pub(crate) gaps: Loss,
     pub(crate) records: u64,
+    /// What is held over all connections, as it was before the event at hand.
     pub(crate) held: usize,
+    /// What that event has added at most: one event may begin a thousand HTTP/2 streams.
+    pub(crate) fresh: usize,
+    /// The part of `held` that is the beginning of units whose rest has not come.
+    pub(crate) pending: usize,
 }
 
 /// One connection's surroundings while it handles one event.
@@ -119,7 +124,8 @@ impl Context<'_> {
 
     /// True if `more` bytes can be held without breaking the bound over all connections.
     pub(crate) fn may_hold(&self, more: usize) -> bool {
-        self.shared.held.saturating_add(more) <= self.options.held_limit
+        let held = self.shared.held.saturating_add(self.shared.fresh);
+        held.saturating_add(more) <= self.options.held_limit
     }
 
     /// An empty vector of fields; give it back with [`Context::give_back`].

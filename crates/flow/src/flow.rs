@@ -124,6 +124,7 @@ impl Flow {
             self.evicted -= usize::from(link.evicted);
             self.wanting -= usize::from(link.wants_tick);
             self.shared.held -= link.held();
+            self.shared.pending -= link.pending();
         }
         if self.queue.len() > 2 * self.links.len() + 64 {
             let links = &self.links;
@@ -187,6 +188,9 @@ impl Flow {
             emit: out,
         };
         handle(link, &mut around);
+        if link.must_give_up(&around) {
+            link.end(&mut around, Ending::NoRoom);
+        }
         link.active = true;
         if link.evicted {
             link.evicted = false;
@@ -195,6 +199,9 @@ impl Flow {
         }
         let (before, now) = link.count_held();
         self.shared.held = self.shared.held - before + now;
+        self.shared.fresh = 0;
+        let (before, now) = link.count_pending();
+        self.shared.pending = self.shared.pending - before + now;
         let wants = link.is_held_back();
         let wanted = std::mem::replace(&mut link.wants_tick, wants);
         self.wanting = self.wanting - usize::from(wanted) + usize::from(link.wants_tick);

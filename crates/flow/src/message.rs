@@ -106,7 +106,9 @@ impl Message {
         presentation: Presentation,
     ) -> Self {
         let body = if presentation == Presentation::Whole && ctx.may_hold(0) {
-            Body::Held { head: HeldHead::new(head), bytes: HeldBody::default() }
+            let head = HeldHead::new(head);
+            ctx.shared.fresh += head.held();
+            Body::Held { head, bytes: HeldBody::default() }
         } else {
             let following = Following::new(ctx, &codings, presentation);
             show_head(ctx, &meta, head, following.coding(&codings));
@@ -144,6 +146,7 @@ impl Message {
         if let Body::Held { bytes: held, .. } = &mut self.body {
             let fits = held.len() + bytes.len() <= ctx.options.body_limit;
             if fits && ctx.may_hold(bytes.len()) {
+                ctx.shared.fresh += bytes.len();
                 self.encoded_len += bytes.len() as u64;
                 ctx.shared.shown.bodies += bytes.len() as u64;
                 if held.capacity() == 0 {

@@ -22,7 +22,8 @@ pub struct Options {
     pub stream_limit: usize,
     /// Bytes of one direction that may wait for a gap before them to fill.
     pub reorder_limit: usize,
-    /// Bytes held over all connections, for whatever reason.
+    /// Bytes held over all connections: of bodies, and of what waits for its rest or for a gap to fill.
+    /// What any idle connection needs is not refused: HPACK tables, up to 4 KiB of a beginning.
     pub held_limit: usize,
     /// How many times larger than its coded form a body may become before it is shown as sent;
     /// applies only beyond `body_limit`.

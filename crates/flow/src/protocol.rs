@@ -30,6 +30,8 @@ pub(crate) enum Ending {
     CaptureEnded,
     /// There are too many connections.
     Evicted,
+    /// Too many connections wait for the rest of too much.
+    NoRoom,
 }
 
 impl Ending {
@@ -39,6 +41,7 @@ impl Ending {
             Self::Closed => "the connection was closed",
             Self::CaptureEnded => "the capture ended",
             Self::Evicted => "there are too many connections to go on holding it",
+            Self::NoRoom => "too much is held to wait for the rest",
         }
     }
 }

@@ -45,7 +45,7 @@ pub use remote::{
     Address, Endpoint, Framing, Remote, RemoteError, RemoteOptions, RemoteStats, Trust,
 };
 pub use stored::{Form, ReadError, Stored, StoredStats};
-pub use text::{TextEncoder, TextOptions};
+pub use text::{TextEncoder, TextOptions, visible, visible_lines};
 
 pub use time::rfc3339;
 

@@ -5,24 +5,15 @@ mod finding;
 mod mysql;
 mod postgres;
 
-use e2e::capture::ecapture;
 use e2e::database::statement::{self, Query};
 use e2e::{Capture, Captured, Scratch};
-use std::fs::File;
-use std::process::Stdio;
 
 /// Clients at once.
 const CLIENTS: usize = 50;
 
 /// Starts `ecapture MODULE --format json`, and waits until it is ready.
 fn capture(scratch: &Scratch, module: &str, arguments: &[&str]) -> Capture {
-    let number = std::fs::read_dir(scratch.path()).unwrap().count();
-    let stdout = scratch.join(format!("queries-{number}.out"));
-    let summary = scratch.join(format!("queries-{number}.summary"));
-    let mut command = ecapture([module, "--format", "json", "--summary"]);
-    command.arg(&summary).args(arguments).stdin(Stdio::null());
-    command.stdout(File::create_new(&stdout).unwrap()).stderr(Stdio::piped());
-    Capture::start(&mut command, stdout, summary)
+    Capture::of(module, scratch, &[&["--format", "json"], arguments].concat())
 }
 
 /// Ends the capture; every statement that it saw. Fails if anything was lost.

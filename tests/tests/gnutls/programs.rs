@@ -10,13 +10,8 @@ use e2e::{Capture, Direction, Payload, Scratch, digest, needs_bpf};
 use std::fs;
 use std::process::Stdio;
 
-/// Captures what goes through a suite's library. It is named, so that it is attached before the first
-/// program maps it.
 fn capture(scratch: &Scratch, suite: &Suite) -> Capture {
-    let library = suite.library("libgnutls.so.30");
-    let library = library.to_str().unwrap();
-    let arguments = ["--format", "json", "--no-parse", "--gnutls", library];
-    Capture::of("gnutls", scratch, &arguments)
+    Capture::of_library("gnutls", scratch, &suite.library("libgnutls.so.30"))
 }
 
 /// A `gnutls-serv` that sends back what it gets.

@@ -8,13 +8,10 @@ mod memory;
 mod packets;
 mod which;
 
-use e2e::capture::ecapture;
 use e2e::go::{Transfers, transfer};
 use e2e::message::messages;
 use e2e::stream::streams;
 use e2e::{Capture, Direction, Line, Scratch};
-use std::fs::File;
-use std::process::Stdio;
 
 /// Starts `ecapture gotls --format json` and waits until it is ready.
 fn capture(scratch: &Scratch, arguments: &[&str]) -> Capture {
@@ -23,15 +20,9 @@ fn capture(scratch: &Scratch, arguments: &[&str]) -> Capture {
 
 /// The same without some features of the kernel.
 fn capture_without(scratch: &Scratch, features: &str, arguments: &[&str]) -> Capture {
-    let number = std::fs::read_dir(scratch.path()).unwrap().count();
-    let stdout = scratch.join(format!("gotls-{number}.out"));
-    let summary = scratch.join(format!("gotls-{number}.summary"));
     // Rings that hold all of it: what is lost on a busy host is not what is tested here.
-    let mut command = ecapture(["gotls", "--mapsize", "8192", "--format", "json", "--summary"]);
-    command.arg(&summary).args(arguments).stdin(Stdio::null());
-    command.env("ECAPTURE_WITHOUT", features);
-    command.stdout(File::create_new(&stdout).unwrap()).stderr(Stdio::piped());
-    Capture::start(&mut command, stdout, summary)
+    let general = ["--mapsize", "8192", "--format", "json"];
+    Capture::without(features, "gotls", scratch, &[&general, arguments].concat())
 }
 
 /// Processes as `--pid` takes them.

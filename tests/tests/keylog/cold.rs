@@ -20,14 +20,14 @@ fn page_out(pid: u32, file: &Path) {
 
 #[track_caller]
 fn assert_keys_of_a_go_server(version: &str, build: Build) {
-    let program = Peer::build(version, build);
+    let peer = Peer::build(version, build);
     let (scratch, certificate) = go::certificate();
     // Pages that other processes have mapped too stay in memory.
-    let alone = program.copied(scratch.join("server"));
+    let alone = peer.copied(scratch.join("server"));
     let server = go::Server::start(&alone, &certificate, &["-raw"]);
     let log = scratch.join("own.keys");
     let flags = ["-raw", "-workers", "2", "-calls", "1", "-sizes", "1"];
-    let client = go::Client::start(&program, &server, Some(&log), &flags);
+    let client = go::Client::start(&peer, &server, Some(&log), &flags);
     let capture = KeyCapture::of("gotls", &scratch, &["--pid", &server.pid().to_string()]);
     page_out(server.pid(), &alone.file);
     client.run();

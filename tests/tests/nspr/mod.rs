@@ -3,10 +3,9 @@
 
 mod programs;
 
-use crate::placement::assert_calls_of;
+use crate::placement::{assert_every_call, every_call_of_suites};
 use e2e::certificate::Certificate;
 use e2e::process::{command, run};
-use e2e::suite::Suite;
 use e2e::{Payload, Scratch, calls};
 use std::path::Path;
 use std::process::Command;
@@ -25,11 +24,11 @@ fn every_call(command: &dyn Fn(&Path) -> Command) {
     let _ = run(convert.arg("-out").arg(&pkcs8)).success();
     let file = scratch.write("file", Payload::binary(20_000));
     let program = calls::compile_for_nss(&scratch);
-    for placement in ["auto", "entry"] {
+    assert_every_call("nspr", &scratch, || {
         let mut command = command(&program);
         command.arg(&der).arg(&pkcs8).arg(&file);
-        assert_calls_of("nspr", &scratch, command, placement);
-    }
+        command
+    });
 }
 
 #[test]
@@ -38,31 +37,10 @@ fn every_call_of_the_distribution() {
     every_call(&|program| Command::new(program));
 }
 
-fn every_call_of(suite: &str) {
-    let suite = Suite::named(suite);
-    every_call(&|program| suite.command(program));
-}
-
-#[test]
-fn every_call_of_3_61() {
-    e2e::needs_bpf!();
-    every_call_of("bullseye-nss");
-}
-
-#[test]
-fn every_call_of_3_87() {
-    e2e::needs_bpf!();
-    every_call_of("bookworm-nss");
-}
-
-#[test]
-fn every_call_of_3_110() {
-    e2e::needs_bpf!();
-    every_call_of("trixie-nss");
-}
-
-#[test]
-fn every_call_of_3_132() {
-    e2e::needs_bpf!();
-    every_call_of("sid-nss");
+every_call_of_suites! {
+    every_call:
+    every_call_of_3_61 = "bullseye-nss",
+    every_call_of_3_87 = "bookworm-nss",
+    every_call_of_3_110 = "trixie-nss",
+    every_call_of_3_132 = "sid-nss",
 }

@@ -11,12 +11,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Captures what goes through a suite's library. It is named, so that it is attached before the first
-/// program maps it.
 fn capture(scratch: &Scratch, suite: &Suite) -> Capture {
-    let library = suite.library("libssl3.so");
-    let library = library.to_str().unwrap();
-    Capture::of("nspr", scratch, &["--format", "json", "--no-parse", "--nspr", library])
+    Capture::of_library("nspr", scratch, &suite.library("libssl3.so"))
 }
 
 /// An empty database for certificates and keys.
@@ -146,6 +142,7 @@ fn naming_nspr_captures_the_layer_beside_it() {
     captured.assert_whole();
     let attached = captured.stderr.iter().find(|line| line.contains("attached to")).unwrap();
     assert!(attached.contains(suite.library("libssl3.so").to_str().unwrap()), "{attached}");
+    assert!(captured.stderr.iter().any(|line| line.contains("ready: 1 library, ")));
 }
 
 macro_rules! suites {

@@ -26,7 +26,9 @@ fn a_shell_that_waits_at_its_prompt_when_the_capture_begins_is_seen_from_that_li
         let capture = shell.capture(&scratch, &[]);
         terminal.run("t 1 = 2");
         terminal.run("true");
-        assert_typed(&capture.stop(), &terminal, &[returned("test 1 = 2", 1), returned("true", 0)]);
+        let captured = capture.stop();
+        assert_typed(&captured, &terminal, &[returned("test 1 = 2", 1), returned("true", 0)]);
+        assert!(captured.stderr.iter().any(|line| line.contains("ready: 1 shell, ")));
     }
 }
 
@@ -37,7 +39,7 @@ fn shells_are_found_without_being_named() {
         let scratch = Scratch::new();
         // One that runs already; its file is in no usual place.
         let mut before = shell.start(&scratch);
-        let capture = capture(&scratch, &[shell.name]);
+        let capture = capture(shell.name, &scratch, &[]);
         before.run("false");
         let mut after = shell.start(&scratch);
         after.run("(exit 3)");
@@ -171,13 +173,8 @@ fn older_ways_see_the_same() {
     {
         let scratch = Scratch::new();
         let shell = Shell::of("sid", "zsh");
-        let stdout = scratch.join("out");
-        let summary = scratch.join("summary");
-        let mut tool = e2e::capture::ecapture(["zsh", "--format", "json", "--summary"]);
-        tool.arg(&summary).arg("--zsh").arg(&shell.path).env("ECAPTURE_WITHOUT", without);
-        tool.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
-        tool.stdout(std::fs::File::create_new(&stdout).unwrap());
-        let capture = e2e::Capture::start(&mut tool, stdout, summary);
+        let arguments = ["--format", "json", "--zsh", shell.path.to_str().unwrap()];
+        let capture = e2e::Capture::without(without, "zsh", &scratch, &arguments);
         let mut terminal = shell.start(&scratch);
         let long = format!(": {}", "x".repeat(100_000));
         terminal.paste(&long);
@@ -205,7 +202,7 @@ fn readlineso_shows_lines_of_any_program_that_reads_with_it() {
     let scratch = Scratch::new();
     let library = "/usr/lib/x86_64-linux-gnu/libreadline.so.8";
     assert!(Path::new(library).exists(), "libreadline8 is not installed");
-    let capture = capture(&scratch, &["bash", "--readlineso", library]);
+    let capture = capture("bash", &scratch, &["--readlineso", library]);
     let source = "import ctypes\n\
                   lines = ctypes.CDLL('libreadline.so.8')\n\
                   lines.readline.restype = ctypes.c_char_p\n\
@@ -222,6 +219,7 @@ fn readlineso_shows_lines_of_any_program_that_reads_with_it() {
     let captured = capture.stop();
     let line = |line: &str| (line.to_owned(), None, "returned");
     assert_typed(&captured, &terminal, &[line("first line"), line("second line")]);
+    assert!(captured.stderr.iter().any(|line| line.contains("ready: 1 library, ")));
 }
 
 #[test]

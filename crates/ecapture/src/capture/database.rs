@@ -1,8 +1,9 @@
 //! The modules for databases: the statements that MySQL, MariaDB and PostgreSQL servers execute.
 
 use super::balance::{Balance, FunctionReport, LibraryReport, Queries};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Files, Scope, Unit};
 use super::output::Writer;
+use super::recorder::{Recorder, Source};
 use super::{Common, capture};
 use crate::database::{self, Kind, Planned};
 use cli::{DatabaseConfig, DatabaseKind};
@@ -10,7 +11,6 @@ use event::LossTable;
 use probe::database::{Capture, Options};
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Bytes that may wait in memory after a burst.
 const QUEUE: usize = 256 << 20;
@@ -20,7 +20,9 @@ pub(crate) fn run(config: &DatabaseConfig) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.global, Some(config.capture.format))?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &config.notes };
     let writer = Writer::open(common, None)?;
-    capture(common, files(config), |scope| Databases::load(config, writer, scope))
+    capture(common, files(config), |scope| {
+        Ok(Recorder::new(Databases::load(config, scope)?, writer, config.capture.stdout))
+    })
 }
 
 fn files(config: &DatabaseConfig) -> Files<Box<Planned>> {
@@ -40,19 +42,17 @@ fn files(config: &DatabaseConfig) -> Files<Box<Planned>> {
         given: config.files.clone(),
         flag,
         what,
+        unit: Unit::SERVER,
     }
 }
 
-/// The module.
+/// What servers execute.
 struct Databases {
     capture: Capture,
-    writer: Writer,
-    to_stdout: bool,
-    attached: Vec<Planned>,
 }
 
 impl Databases {
-    fn load(config: &DatabaseConfig, writer: Writer, scope: Scope) -> anyhow::Result<Self> {
+    fn load(config: &DatabaseConfig, scope: Scope) -> anyhow::Result<Self> {
         let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope;
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
@@ -67,19 +67,18 @@ impl Databases {
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
-        let to_stdout = config.capture.stdout;
-        Ok(Self { capture, writer, to_stdout, attached: Vec::new() })
+        Ok(Self { capture })
     }
 }
 
-impl Module for Databases {
+impl Source for Databases {
     type Plan = Box<Planned>;
 
-    fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.capture.fd()]
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.capture.fd()
     }
 
-    fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
+    fn attach(&mut self, planned: &Self::Plan) -> anyhow::Result<()> {
         self.capture.attach(
             planned.library.clone(),
             &planned.file,
@@ -96,34 +95,16 @@ impl Module for Databases {
         for note in &planned.plan.notes {
             tracing::warn!("{}: {note}", planned.library.path);
         }
-        self.attached.push(*planned);
         Ok(())
     }
 
-    fn attached(&self) -> usize {
-        self.attached.len()
-    }
-
-    fn drain(&mut self) -> Drained {
-        let Self { capture, writer, .. } = self;
-        let drained = capture.drain(|query| writer.query(&query));
+    fn drain(&mut self, writer: &mut Writer) -> Drained {
+        let drained = self.capture.drain(|query| writer.query(&query));
         Drained { records: drained.records, more: drained.more }
     }
 
-    fn flush(&mut self) {
-        self.writer.flush();
-    }
-
-    fn wakes_within(&self) -> Option<Duration> {
-        None
-    }
-
-    fn is_done(&self) -> bool {
-        self.writer.is_done()
-    }
-
-    fn writes_to_stdout(&self) -> bool {
-        self.to_stdout
+    fn finish(&mut self, writer: &mut Writer) {
+        self.capture.finish(|query| writer.query(&query));
     }
 
     fn detach(&mut self) {
@@ -134,42 +115,28 @@ impl Module for Databases {
         self.capture.is_drained()
     }
 
-    fn finish(&mut self) {
-        let Self { capture, writer, .. } = self;
-        capture.finish(|query| writer.query(&query));
-        writer.finish();
+    fn lost(&self) -> LossTable {
+        self.capture.tally().lost
     }
 
-    fn balance(&self) -> Balance {
-        let tally = self.capture.tally();
-        let mut lost = LossTable::default();
-        for (place, loss) in tally.lost.iter() {
-            lost.add(place, loss.events, loss.bytes);
-        }
-        self.writer.add_losses(&mut lost);
-        let destinations = self.writer.destinations();
-        let servers = self.attached.iter().enumerate().map(|(number, planned)| LibraryReport {
+    fn report(&self, number: usize, planned: &Self::Plan) -> LibraryReport {
+        let hits = self.capture.hits(number).into_iter().zip(&planned.plan.probes);
+        LibraryReport {
             path: planned.library.path.clone(),
             build_id: planned.library.build_id.clone(),
             version: planned.plan.version.clone(),
-            functions: self
-                .capture
-                .hits(number)
-                .into_iter()
-                .zip(&planned.plan.probes)
+            functions: hits
                 .map(|((name, hits), probe)| FunctionReport {
                     name,
                     placement: probe.placement(),
                     hits,
                 })
                 .collect(),
-        });
-        Balance::new(&lost, self.writer.records(), servers.collect())
-            .with_destinations(destinations)
-            .with_queries(Queries { queries: tally.statements, query_bytes: tally.bytes })
+        }
     }
 
-    fn take_error(&mut self) -> Option<anyhow::Error> {
-        self.writer.take_error()
+    fn add_seen(&self, balance: Balance) -> Balance {
+        let tally = self.capture.tally();
+        balance.with_queries(Queries { queries: tally.statements, query_bytes: tally.bytes })
     }
 }

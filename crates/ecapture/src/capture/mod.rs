@@ -10,6 +10,7 @@ mod database;
 mod files;
 mod module;
 mod output;
+mod recorder;
 mod shell;
 mod signals;
 mod tls;
@@ -25,7 +26,7 @@ use anyhow::{Context as _, bail};
 use cli::{BtfMode, CaptureConfig, Global};
 use control::Control;
 use files::{Finding, Search};
-use module::{Files, Module, Planner, Scope};
+use module::{Files, Module, Planner, Scope, Unit};
 use rustix::process::Signal;
 use signals::Signals;
 use std::fs::File;
@@ -63,6 +64,7 @@ struct Run<'a, M: Module> {
     given: Vec<PathBuf>,
     flag: &'static str,
     what: &'static str,
+    unit: Unit,
     test: fn(&[u8]) -> bool,
     plan: Shared<M::Plan>,
     control: Option<Control<M::Plan>>,
@@ -165,6 +167,7 @@ impl<'a, M: Module> Run<'a, M> {
             given: files.given,
             flag,
             what: files.what,
+            unit: files.unit,
             test: files.test,
             plan,
             control,
@@ -267,13 +270,11 @@ impl<'a, M: Module> Run<'a, M> {
             if !self.given.is_empty() {
                 bail!("could not attach to any of the files given with {}", self.flag);
             }
-            tracing::warn!("no {what} found yet; waiting for a program that brings one");
+            tracing::warn!("no {what} found yet; {}", self.unit.wanted());
         }
         let elapsed = self.started.elapsed().as_millis();
-        tracing::info!(
-            target: "ecapture",
-            "ready: {attached} libraries, {elapsed} ms after the start"
-        );
+        let attached = self.unit.count(attached);
+        tracing::info!(target: "ecapture", "ready: {attached}, {elapsed} ms after the start");
         // What the user asked to last so long starts now.
         self.started = Instant::now();
         if let Some(child) = &self.child {

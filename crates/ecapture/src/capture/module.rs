@@ -81,6 +81,39 @@ pub(crate) struct Files<P> {
     pub(crate) flag: &'static str,
     /// What is looked for, in words for the user.
     pub(crate) what: &'static str,
+    /// What such files are counted as.
+    pub(crate) unit: Unit,
+}
+
+/// What files are counted as, in words for the user.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unit {
+    one: &'static str,
+    many: &'static str,
+    /// What has to happen if there is none.
+    wanted: &'static str,
+}
+
+impl Unit {
+    pub(crate) const LIBRARY: Self =
+        Self { one: "library", many: "libraries", wanted: "waiting for a program that brings one" };
+    pub(crate) const PROGRAM: Self = Self::started("program", "programs");
+    pub(crate) const SERVER: Self = Self::started("server", "servers");
+    pub(crate) const SHELL: Self = Self::started("shell", "shells");
+
+    const fn started(one: &'static str, many: &'static str) -> Self {
+        Self { one, many, wanted: "waiting for one to be started" }
+    }
+
+    /// What has to happen if there is none.
+    pub(crate) fn wanted(self) -> &'static str {
+        self.wanted
+    }
+
+    /// `n` of them.
+    pub(crate) fn count(self, n: usize) -> String {
+        format!("{n} {}", if n == 1 { self.one } else { self.many })
+    }
 }
 
 const CANNOT_CHANGE: &str = "this module cannot be changed while it runs: start ecapture anew";
@@ -148,4 +181,16 @@ pub(crate) trait Module {
 
     /// Why writing failed, if it did.
     fn take_error(&mut self) -> Option<anyhow::Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Unit;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(Unit::SHELL.count(0), "0 shells");
+        assert_eq!(Unit::LIBRARY.count(1), "1 library");
+        assert_eq!(Unit::LIBRARY.count(2), "2 libraries");
+    }
 }

@@ -1,8 +1,9 @@
 //! The modules for shells: what people type into bash and zsh.
 
 use super::balance::{Balance, Commands, LibraryReport};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Files, Scope, Unit};
 use super::output::Writer;
+use super::recorder::{Recorder, Source};
 use super::{Common, capture};
 use crate::shell::{self, Planned};
 use cli::{ShellConfig, ShellKind};
@@ -10,14 +11,15 @@ use event::{Command, LossTable};
 use probe::shell::{Capture, Options};
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Runs `ecapture bash` and `ecapture zsh`.
 pub(crate) fn run(config: &ShellConfig) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.global, Some(config.capture.format))?;
     let common = Common { global: &config.global, capture: &config.capture, notes: &[] };
     let writer = Writer::open(common, None)?;
-    capture(common, files(config), |scope| Shells::load(config, writer, scope))
+    capture(common, files(config), |scope| {
+        Ok(Recorder::new(Shells::load(config, scope)?, writer, config.capture.stdout))
+    })
 }
 
 fn files(config: &ShellConfig) -> Files<Box<Planned>> {
@@ -37,6 +39,7 @@ fn files(config: &ShellConfig) -> Files<Box<Planned>> {
             given: vec![path.clone()],
             flag: "--readlineso",
             what: "libreadline",
+            unit: Unit::LIBRARY,
         };
     }
     Files {
@@ -46,21 +49,19 @@ fn files(config: &ShellConfig) -> Files<Box<Planned>> {
         given: config.files.clone(),
         flag,
         what: kind.name(),
+        unit: Unit::SHELL,
     }
 }
 
-/// The module.
+/// What is typed into shells.
 struct Shells {
     capture: Capture,
-    writer: Writer,
     /// Only commands that ended with this.
     status: Option<i32>,
-    to_stdout: bool,
-    attached: Vec<Planned>,
 }
 
 impl Shells {
-    fn load(config: &ShellConfig, writer: Writer, scope: Scope) -> anyhow::Result<Self> {
+    fn load(config: &ShellConfig, scope: Scope) -> anyhow::Result<Self> {
         let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope;
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
@@ -74,28 +75,25 @@ impl Shells {
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
-        Ok(Self {
-            capture,
-            writer,
-            status: config.status.map(i32::from),
-            to_stdout: config.capture.stdout,
-            attached: Vec::new(),
-        })
-    }
-
-    fn is_wanted(status: Option<i32>, command: &Command) -> bool {
-        status.is_none_or(|status| command.status == Some(status))
+        Ok(Self { capture, status: config.status.map(i32::from) })
     }
 }
 
-impl Module for Shells {
+/// Writes a command if it ended as the user wants it.
+fn write(writer: &mut Writer, status: Option<i32>, command: &Command) {
+    if status.is_none_or(|status| command.status == Some(status)) {
+        writer.command(command);
+    }
+}
+
+impl Source for Shells {
     type Plan = Box<Planned>;
 
-    fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.capture.fd()]
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.capture.fd()
     }
 
-    fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
+    fn attach(&mut self, planned: &Self::Plan) -> anyhow::Result<()> {
         self.capture.attach(planned.library.clone(), &planned.file, &planned.shell)?;
         tracing::info!(
             "attached to {} ({} {})",
@@ -106,38 +104,18 @@ impl Module for Shells {
         for note in &planned.plan.notes {
             tracing::warn!("{}: {note}", planned.library.path);
         }
-        self.attached.push(*planned);
         Ok(())
     }
 
-    fn attached(&self) -> usize {
-        self.attached.len()
-    }
-
-    fn drain(&mut self) -> Drained {
-        let Self { capture, writer, status, .. } = self;
-        let drained = capture.drain(|command| {
-            if Self::is_wanted(*status, &command) {
-                writer.command(&command);
-            }
-        });
+    fn drain(&mut self, writer: &mut Writer) -> Drained {
+        let Self { capture, status } = self;
+        let drained = capture.drain(|command| write(writer, *status, &command));
         Drained { records: drained.records, more: drained.more }
     }
 
-    fn flush(&mut self) {
-        self.writer.flush();
-    }
-
-    fn wakes_within(&self) -> Option<Duration> {
-        None
-    }
-
-    fn is_done(&self) -> bool {
-        self.writer.is_done()
-    }
-
-    fn writes_to_stdout(&self) -> bool {
-        self.to_stdout
+    fn finish(&mut self, writer: &mut Writer) {
+        let Self { capture, status } = self;
+        capture.finish(|command| write(writer, *status, &command));
     }
 
     fn detach(&mut self) {
@@ -148,36 +126,21 @@ impl Module for Shells {
         self.capture.is_drained()
     }
 
-    fn finish(&mut self) {
-        let Self { capture, writer, status, .. } = self;
-        capture.finish(|command| {
-            if Self::is_wanted(*status, &command) {
-                writer.command(&command);
-            }
-        });
-        writer.finish();
+    fn lost(&self) -> LossTable {
+        self.capture.tally().lost
     }
 
-    fn balance(&self) -> Balance {
-        let tally = self.capture.tally();
-        let mut lost = LossTable::default();
-        for (place, loss) in tally.lost.iter() {
-            lost.add(place, loss.events, loss.bytes);
-        }
-        self.writer.add_losses(&mut lost);
-        let destinations = self.writer.destinations();
-        let files = self.attached.iter().map(|planned| LibraryReport {
+    fn report(&self, _: usize, planned: &Self::Plan) -> LibraryReport {
+        LibraryReport {
             path: planned.library.path.clone(),
             build_id: planned.library.build_id.clone(),
             version: planned.plan.version.clone(),
             functions: Vec::new(),
-        });
-        Balance::new(&lost, self.writer.records(), files.collect())
-            .with_destinations(destinations)
-            .with_commands(Commands { commands: tally.commands, command_bytes: tally.bytes })
+        }
     }
 
-    fn take_error(&mut self) -> Option<anyhow::Error> {
-        self.writer.take_error()
+    fn add_seen(&self, balance: Balance) -> Balance {
+        let tally = self.capture.tally();
+        balance.with_commands(Commands { commands: tally.commands, command_bytes: tally.bytes })
     }
 }

@@ -72,7 +72,7 @@ impl Http2 {
             let mut interim = false;
             let (answers, latency) = match start {
                 StartLine::Request { method, target, .. } => {
-                    stream.ask(block.mark.ts, method, target);
+                    stream.ask(ctx, block.mark.ts, method, target);
                     let protocol = pseudo.protocol.filter(|_| from_client && method == b"CONNECT");
                     stream.ask_for_protocol(dir, protocol);
                     (None, None)

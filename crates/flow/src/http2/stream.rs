@@ -55,8 +55,21 @@ impl Stream {
         self.sides.iter().all(|side| matches!(side, Side::Done))
     }
 
-    /// Notes what the request asks for.
-    pub(super) fn ask(&mut self, ts: Timestamp, method: &[u8], target: &[u8]) {
+    /// Notes what the request asks for. A few bytes of a header block may stand for a long target,
+    /// so it is only remembered where there is room.
+    pub(super) fn ask(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ts: Timestamp,
+        method: &[u8],
+        target: &[u8],
+    ) {
+        let len = method.len() + target.len();
+        if !ctx.may_hold(len) {
+            self.asked = None;
+            return;
+        }
+        ctx.shared.fresh += len;
         let asked = Asked { text: [method, target].concat(), method_len: method.len() };
         self.asked = Some((asked, ts));
     }

@@ -27,14 +27,21 @@ impl fmt::Debug for Following {
 }
 
 impl Following {
-    pub(super) fn new(ctx: &Context<'_>, codings: &Codings, presentation: Presentation) -> Self {
+    pub(super) fn new(
+        ctx: &mut Context<'_>,
+        codings: &Codings,
+        presentation: Presentation,
+    ) -> Self {
         let (decoder, encoded) = if codings.is_empty() {
             (None, None)
         } else if !ctx.may_hold(codings.cost()) {
             (None, Some("too much is held to decode it as it comes"))
         } else {
             match Decoder::new(codings, expansion(ctx)) {
-                Ok(decoder) => (Some(decoder), None),
+                Ok(decoder) => {
+                    ctx.shared.fresh += codings.cost();
+                    (Some(decoder), None)
+                }
                 Err(why) => (None, Some(why)),
             }
         };

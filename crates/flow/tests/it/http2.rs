@@ -356,3 +356,41 @@ fn a_flood_of_continuations_is_cut_off() {
     play.close();
     play.balance();
 }
+
+#[test]
+fn a_target_that_a_few_bytes_stand_for_is_not_held_for_every_stream() {
+    let limit = 1 << 20;
+    let mut play = begun(Options { held_limit: limit, ..Options::default() });
+    // RFC 7541 section 5.1
+    let integer = |first: u8, mask: u8, value: usize| {
+        let mut bytes = vec![first | mask];
+        let mut rest = value - usize::from(mask);
+        while rest > 127 {
+            bytes.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+        bytes
+    };
+    let path = vec![b'/'; 100_000];
+    // The table may be larger; `:method GET`; the path, to be kept in the table.
+    let larger = integer(0x20, 0x1f, 200_000);
+    let kept = [vec![0x82, 0x44], integer(0, 0x7f, path.len()), path.clone()].concat();
+    let mut frames = frame(1, 5, 1, &[larger, kept].concat());
+    // `:method GET`, and the path that is in the table.
+    (1..200).for_each(|n| frames.extend(frame(1, 5, 2 * n + 1, &[0x82, 0xbe])));
+    play.send(frames);
+    let held = play.flow.stats().held;
+    assert!(held < limit + (200 << 10), "{held}");
+    let shown = play.take();
+    assert_eq!(messages(&shown).len(), 200);
+    assert!(messages(&shown).iter().all(|m| m.start.len() > path.len()));
+    // What is remembered is answered; the others have their exchange all the same.
+    play.recv(headers(1, OK, true)).recv(headers(399, OK, true));
+    let shown = play.take();
+    let [first, last] = messages(&shown)[..] else { panic!("{shown:?}") };
+    assert!(first.answers.is_some() && last.answers.is_none());
+    assert_eq!((first.exchange, last.exchange), (1, 200));
+    play.close();
+    play.balance();
+}

@@ -81,6 +81,29 @@ fn no_more_is_held_over_all_than_allowed() {
 }
 
 #[test]
+fn beginnings_that_never_go_on_are_held_only_up_to_the_limit() {
+    let limit = 100_000;
+    let mut play = Play::new(Options { held_limit: limit, ..Options::default() });
+    let mut head = b"GET / HTTP/1.1\r\nX: ".to_vec();
+    head.resize(20_000, b'x');
+    for conn in 100..200 {
+        play.open(ConnId(conn));
+        play.on(conn, 0, &head);
+        assert!(play.flow.stats().held <= limit);
+    }
+    let shown = play.take();
+    assert_eq!(shown.len(), 95);
+    assert!(shown.iter().all(|shown| matches!(shown, Shown::Data { bytes, .. } if *bytes == head)));
+    // What is usual is waited for nevertheless.
+    play.open(ConnId(200));
+    play.on(200, 0, b"GET /whole HTTP/1.1\r\n");
+    play.on(200, 21, b"\r\n");
+    assert!(matches!(&play.take()[..], [Shown::Message(m)] if m.start == "GET /whole @"));
+    play.finish();
+    play.balance();
+}
+
+#[test]
 fn only_so_many_bytes_wait_for_a_gap_to_fill() {
     let mut play = Play::new(Options { reorder_limit: 10_000, ..Options::default() });
     for n in 0..100 {

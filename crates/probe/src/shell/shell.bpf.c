@@ -26,6 +26,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 const volatile struct shell_configuration configuration = {};
 
+#include "uprobe.h"
+
 struct shell_counters counters = {};
 
 /* How many chunks of one line are copied. */
@@ -82,31 +84,7 @@ struct {
 	__uint(max_entries, 1 << 20);
 } ring SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} no_program SEC(".maps");
-
 #define COUNT(field, n) __sync_fetch_and_add(&counters.field, (n))
-
-/* See tls.bpf.c: keeps the program on the task's own stack. The call is never made. */
-#define KEEP_TASK_STACK(ctx)                                                                       \
-	do {                                                                                       \
-		if (configuration.never)                                                           \
-			bpf_tail_call(ctx, &no_program, 0);                                        \
-	} while (0)
-
-static __always_inline __u64 cookie_of(void *ctx)
-{
-	__u64 cookie;
-
-	if (configuration.have_cookie)
-		return bpf_get_attach_cookie(ctx);
-	asm volatile("%0 = " FIXED_COOKIE " ll" : "=r"(cookie));
-	return cookie;
-}
 
 static __always_inline bool wanted(__u32 tgid)
 {

@@ -114,15 +114,25 @@ impl Entry {
         }
     }
 
-    /// Bytes of bodies.
+    /// About how many bytes it takes.
     pub(super) fn held(&self) -> usize {
-        self.request.as_ref().map_or(0, |request| request.body.held())
-            + self.response.as_ref().map_or(0, |response| response.body.held())
-            + self.web_socket.iter().flatten().map(|frame| frame.data.len()).sum::<usize>()
+        self.messages_held()
+            + self.web_socket.iter().flatten().map(WebSocketFrame::held).sum::<usize>()
+    }
+
+    /// The same without WebSocket frames, of which there may be many.
+    pub(super) fn messages_held(&self) -> usize {
+        size_of::<Self>()
+            + self.request.as_ref().map_or(0, Request::held)
+            + self.response.as_ref().map_or(0, Response::held)
     }
 }
 
 impl Request {
+    fn held(&self) -> usize {
+        self.method.len() + self.url.len() + held(&self.headers) + self.body.held()
+    }
+
     pub(super) fn new(
         record: &Record<'_>,
         message: &HttpMessage<'_>,
@@ -142,6 +152,10 @@ impl Request {
 }
 
 impl Response {
+    fn held(&self) -> usize {
+        self.reason.len() + held(&self.headers) + self.body.held()
+    }
+
     pub(super) fn new(
         record: &Record<'_>,
         message: &HttpMessage<'_>,
@@ -211,6 +225,11 @@ impl Body {
 }
 
 impl WebSocketFrame {
+    /// How many bytes it takes.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Self>() + self.data.len()
+    }
+
     pub(super) fn new(record: &Record<'_>, message: &WebSocketMessage<'_>) -> Self {
         let (data, _) = Body { bytes: message.payload.to_vec(), ..Body::default() }.text();
         Self {
@@ -240,6 +259,10 @@ fn pairs(fields: &[Field<'_>]) -> Vec<Pair> {
         .iter()
         .map(|field| Pair { name: lossy(&field.name), value: lossy(&field.value) })
         .collect()
+}
+
+fn held(pairs: &[Pair]) -> usize {
+    pairs.iter().map(|pair| size_of::<Pair>() + pair.name.len() + pair.value.len()).sum()
 }
 
 fn header<'a>(headers: &'a [Pair], name: &'a str) -> impl Iterator<Item = &'a str> {

@@ -6,8 +6,11 @@ use std::collections::{HashMap, VecDeque};
 
 /// `TLSK`: the block holds lines of an NSS key log.
 const TLS_KEY_LOG: u32 = 0x544c_534b;
-/// A line is 235 bytes at most, so that this is a few MiB per thousand connections.
+/// A few MiB per thousand connections.
 const MOST_CONNECTIONS: usize = 65_536;
+/// Bytes of lines that are repeated of one connection. A line has 235 at most, and a connection of TLS
+/// 1.3 with everything ten of them; more comes of key updates, which readers compute themselves.
+const MOST_LINES: usize = 4 << 10;
 
 type ClientRandom = [u8; 32];
 
@@ -36,7 +39,10 @@ impl Keys {
             self.order.push_back(secret.client_random);
             Vec::new()
         });
-        lines.extend_from_slice(&self.pending[start..]);
+        let line = &self.pending[start..];
+        if lines.len() + line.len() <= MOST_LINES {
+            lines.extend_from_slice(line);
+        }
         while self.live.len() > MOST_CONNECTIONS {
             let Some(oldest) = self.order.pop_front() else { break };
             self.live.remove(&oldest);
@@ -172,5 +178,20 @@ mod tests {
         }
         assert_eq!(keys.live.len(), 35_000);
         assert!(keys.order.len() <= 2 * keys.live.len() + 65);
+    }
+
+    #[test]
+    fn a_connection_that_changes_its_keys_for_ever_does_not_grow() {
+        let mut keys = Keys::new(true);
+        for number in 0..1000 {
+            keys.add(&secret(1, &format!("CLIENT_TRAFFIC_SECRET_{number}")));
+        }
+        let mut out = Vec::new();
+        keys.write_pending(&mut out);
+        assert_eq!(lines(&out).len(), 1000, "the file at hand gets them all");
+        out.clear();
+        keys.write_live(&mut out);
+        assert!(out.len() < MOST_LINES + 100);
+        assert!(lines(&out)[0].starts_with("CLIENT_TRAFFIC_SECRET_0 "));
     }
 }

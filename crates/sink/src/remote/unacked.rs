@@ -1,4 +1,6 @@
-//! How much of what was written to a socket has not arrived: the one system call that needs `unsafe`.
+//! How much of what was written to a socket has not arrived: the one system call here that needs
+//! `unsafe`. Neither rustix nor nix nor socket2 has a safe function for it, and nothing else says it of
+//! both TCP and Unix sockets.
 #![allow(unsafe_code)]
 
 use rustix::ioctl::{Getter, ioctl};

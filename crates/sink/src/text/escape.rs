@@ -14,6 +14,23 @@ pub(super) enum Keep {
     Lines,
 }
 
+/// `text` for one line that people read: what a terminal would act on or hide, line ends among it, is
+/// written as `\n`, `\x1b` or `\u{202e}`.
+pub fn visible(text: &str) -> String {
+    escaped(text, Keep::Nothing)
+}
+
+/// The same for text that has lines.
+pub fn visible_lines(text: &str) -> String {
+    escaped(text, Keep::Lines)
+}
+
+fn escaped(text: &str, keep: Keep) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    escape_text(text, keep, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Appends `bytes`; what is not kept, and not UTF-8, is written as `\r`, `\n`, `\t`, `\x1b` or
 /// `\u{202e}`. Backslashes stay: this is for eyes, not for parsers.
 pub(super) fn escape(bytes: &[u8], keep: Keep, out: &mut Vec<u8>) {
@@ -61,6 +78,12 @@ mod tests {
         let mut out = Vec::new();
         escape(bytes, keep, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_name_stays_on_its_line() {
+        assert_eq!(visible("a\nb\u{202e}\u{1b}é\t"), "a\\nb\\u{202e}\\x1bé\\t");
+        assert_eq!(visible_lines("a\nb\u{1b}\t"), "a\nb\\x1b\t");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::kind::close_code;
 use crate::time::Clock;
 use crate::{Encoder, Inset};
 use escape::{Keep, escape};
+pub use escape::{visible, visible_lines};
 use event::{Command, Content, Direction, Field, HttpMessage, HttpVersion, Query, Record, Start};
 use std::io::Write as _;
 use std::sync::Arc;

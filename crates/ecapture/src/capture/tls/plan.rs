@@ -1,6 +1,6 @@
 //! What is attached to in one file, by the family of the module.
 
-use super::super::module::Files;
+use super::super::module::{Files, Unit};
 use crate::analysis::{self, Planned, Wanted};
 use crate::go::{self, GoPlanned};
 use cli::{TlsConfig, TlsFamily};
@@ -45,6 +45,7 @@ pub(super) fn files(config: &TlsConfig) -> Files<Plan> {
             given,
             flag,
             what,
+            unit: Unit::LIBRARY,
         },
         TlsFamily::Go => Files {
             test: target::carries_go,
@@ -55,6 +56,7 @@ pub(super) fn files(config: &TlsConfig) -> Files<Plan> {
             given,
             flag,
             what: "Go program that does TLS",
+            unit: Unit::PROGRAM,
         },
     }
 }
