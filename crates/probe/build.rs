@@ -91,6 +91,8 @@ fn compile(source: &str, object: &str, defines: &[&str]) -> Result<(), Box<dyn e
     ];
     // Debian keeps <asm/*.h> in a folder that clang does not search for the BPF target.
     args.push(format!("-I/usr/include/{arch}-linux-gnu").into());
+    // And for another machine than this one here (libc6-dev-arm64-cross).
+    args.push(format!("-I/usr/{arch}-linux-gnu/include").into());
     args.extend(defines.iter().map(OsString::from));
     SkeletonBuilder::new().source(source).obj(&out).clang_args(args).build()?;
     Ok(())

@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 /// How long a test waits for anything, unless it says otherwise.
 pub const LIMIT: Duration = Duration::from_mins(1);
 
+/// `limit` on a machine that is as slow as `E2E_PATIENCE` says: so many times (`script/vm-test`).
+fn patient(limit: Duration) -> Duration {
+    let factor = std::env::var("E2E_PATIENCE").ok().and_then(|factor| factor.parse().ok());
+    limit * factor.unwrap_or(1)
+}
+
 /// Where a program is; fails if it is not installed.
 pub fn program(name: &str) -> PathBuf {
     // Before PATH: a version manager's python or node would test another TLS library than the
@@ -78,6 +84,7 @@ impl Lines {
         what: &str,
         wanted: impl Fn(&str) -> bool,
     ) -> String {
+        let limit = patient(limit);
         let end = Instant::now() + limit;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -100,7 +107,7 @@ impl Lines {
 
     /// Waits for the end of the pipe; gives every line there was.
     pub fn finish(mut self) -> Vec<String> {
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + patient(LIMIT);
         loop {
             match self.incoming.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
@@ -204,6 +211,7 @@ impl Process {
 
     /// Waits for its end, no longer than `limit`.
     pub fn wait_within(&mut self, limit: Duration) -> ExitStatus {
+        let limit = patient(limit);
         assert!(self.ends_within(limit), "{} did not end within {limit:?}", self.name);
         self.child.wait().unwrap()
     }

@@ -56,6 +56,8 @@ impl Suite {
 
     /// The suite's own program of this name.
     pub fn program(&self, name: &str) -> Command {
-        self.command(&self.folder.join("usr/bin").join(name))
+        let [user, system] =
+            ["usr/bin", "usr/sbin"].map(|folder| self.folder.join(folder).join(name));
+        self.command(if user.exists() { &user } else { &system })
     }
 }

@@ -9,6 +9,7 @@ use crate::tls::{Lost, Seen, ServerHello};
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
@@ -37,6 +38,20 @@ pub(crate) fn begins_client_hello(datagram: &[u8]) -> bool {
         && epoch == Some(0)
         && bytes.take(8).is_some()
         && bytes.u8() == Some(CLIENT_HELLO)
+}
+
+/// True if a datagram is whole records of DTLS 1.2 or older, the first of application data after a
+/// handshake. (The records of DTLS 1.3 have a header that random bytes may be.)
+pub(crate) fn is_application_data(datagram: &[u8]) -> bool {
+    let mut bytes = Bytes(datagram);
+    let version = datagram.get(1..3);
+    let begins = datagram.first() == Some(&APPLICATION_DATA)
+        && matches!(version, Some([0xfe, 0xfd | 0xff]))
+        && record(&mut bytes).is_some_and(|first| first.epoch > 0 && !first.body.is_empty());
+    while begins && !bytes.0.is_empty() {
+        let Some(_) = record(&mut bytes) else { return false };
+    }
+    begins
 }
 
 struct Record<'a> {

@@ -18,7 +18,7 @@ mod testing;
 mod tls;
 
 pub use dissect::{FlowKey, LinkType, Segment, Side, Tcp, Transport, dissect};
-pub use holdback::{Holdback, HoldbackStats, Limits, Out};
+pub use holdback::{Holdback, HoldbackStats, Limits, Out, Undecryptable};
 
 /// What names a TLS connection in a key log.
 pub type ClientRandom = [u8; 32];

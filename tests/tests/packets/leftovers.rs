@@ -2,41 +2,15 @@
 //!
 //! In a network namespace of its own, whose hooks belong to no other capture.
 
-use e2e::Payload;
+use super::network::Network;
 use e2e::capture::binary;
-use e2e::process::{LIMIT, Process, command, program, run};
+use e2e::process::{LIMIT, Process, command, run};
 use e2e::{Scratch, peer};
 use rustix::process::Signal;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
-/// A network namespace with loopback up; removed when dropped.
-struct Network {
-    name: String,
-}
-
 impl Network {
-    fn new() -> Self {
-        // Interface and namespace names are short.
-        let name = Payload::marker()[..12].to_owned();
-        let _ = run(command("ip").args(["netns", "add", &name])).success();
-        let network = Self { name };
-        network.run("ip", &["link", "set", "lo", "up"]);
-        network
-    }
-
-    /// A command in it. Not `ip netns exec`, which hides the cgroup file system.
-    fn inside(&self, path: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut nsenter = command("nsenter");
-        nsenter.arg(format!("--net=/run/netns/{}", self.name)).arg(path);
-        nsenter
-    }
-
-    fn run(&self, name: &str, arguments: &[&str]) -> String {
-        let outcome = run(self.inside(program(name)).args(arguments)).success();
-        String::from_utf8(outcome.stdout).unwrap()
-    }
-
     /// The programs at hooks, queueing disciplines, and filters.
     fn hooks(&self) -> String {
         let programs = self.run("bpftool", &["net", "show"]);
@@ -64,13 +38,6 @@ impl Network {
         let mut capture = Process::start(&mut ecapture);
         let stderr = capture.stderr_lines();
         (capture, stderr)
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        // It fails only if the namespace is gone, which is what is wanted.
-        let _ = run(command("ip").args(["netns", "del", &self.name]));
     }
 }
 

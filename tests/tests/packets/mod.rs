@@ -2,12 +2,17 @@
 
 mod bodies;
 mod handshakes;
+mod http3;
+mod interfaces;
 mod leftovers;
 mod load;
+mod network;
 mod output;
 mod owners;
 mod readers;
 mod recording;
+mod resets;
 pub(crate) mod scene;
 pub(crate) mod tshark;
+mod undecryptable;
 mod wrong;

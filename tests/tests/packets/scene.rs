@@ -101,6 +101,13 @@ impl PacketCapture {
         self.file
     }
 
+    /// The same; also what the capture said.
+    pub(super) fn end(self) -> (Captured, PathBuf) {
+        let captured = self.capture.stop();
+        assert_balance(&captured);
+        (captured, self.file)
+    }
+
     /// Waits until the command that it runs has ended.
     pub(super) fn finish(self) -> PathBuf {
         assert_balance(&self.capture.finish());

@@ -148,12 +148,44 @@ pub(crate) struct PacketReport {
     pub(crate) without_key: u64,
     /// For which there was no room.
     pub(crate) lost: u64,
+    /// Connections that nobody can decrypt.
+    pub(crate) undecryptable: Undecryptable,
 }
 
 impl PacketReport {
     fn line(&self) -> String {
-        let Self { seen, seen_bytes, written, keys_written, .. } = self;
-        format!("{seen} packets of {seen_bytes} bytes, {written} written with {keys_written} keys")
+        let Self { seen, seen_bytes, written, keys_written, undecryptable, .. } = self;
+        let packets = format!(
+            "{seen} packets of {seen_bytes} bytes, {written} written with {keys_written} keys"
+        );
+        undecryptable.line().map_or(packets.clone(), |line| format!("{packets}; {line}"))
+    }
+}
+
+/// Connections whose packets are written, and that nobody can decrypt, by the reason.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Undecryptable {
+    /// Whose handshake was before the capture.
+    pub(crate) older: u64,
+    /// Whose handshake was seen, and no key.
+    pub(crate) without_key: u64,
+}
+
+impl Undecryptable {
+    /// Nothing if there is none.
+    pub(crate) fn line(&self) -> Option<String> {
+        let Self { older, without_key } = self;
+        let reasons = [
+            (*older, "older than the capture, so that their keys were not seen"),
+            (*without_key, "whose library told no key (ecapture inspect says why)"),
+        ];
+        let reasons: Vec<String> = reasons
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, reason)| format!("{count} {reason}"))
+            .collect();
+        (!reasons.is_empty())
+            .then(|| format!("TLS connections that nobody can decrypt: {}", reasons.join(", ")))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The flows in which a handshake was seen, and what is known of each.
 
+use super::census::{Census, Undecryptable};
 use super::sessions::Sessions;
-use super::watch::Watch;
+use super::watch::{Watch, is_encrypted};
 use crate::needs::Needs;
 use crate::{ClientRandom, FlowKey, Segment, Side, Transport};
 use event::Timestamp;
@@ -81,6 +82,11 @@ impl Flow {
         self.watch = None;
     }
 
+    /// It came so far that something is encrypted, and none of its secrets did.
+    fn lacks_secrets(&self) -> bool {
+        self.random.is_some() && self.needed != Needs::NONE && !self.knows_secrets()
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.ended == [true; 2]
     }
@@ -112,12 +118,16 @@ impl Flow {
 /// The flows that were seen last.
 pub(super) struct Flows {
     by_key: LruCache<FlowKey, Flow, RandomState>,
+    census: Census,
 }
 
 impl Flows {
     pub(super) fn new(most: usize) -> Self {
         let most = NonZero::new(most).unwrap_or(NonZero::<usize>::MIN);
-        Self { by_key: LruCache::with_hasher(most, RandomState::default()) }
+        Self {
+            by_key: LruCache::with_hasher(most, RandomState::default()),
+            census: Census::new(most.get()),
+        }
     }
 
     /// Reads a packet. Returns what it needs, if its flow is followed, and a flow that had to make
@@ -134,16 +144,25 @@ impl Flows {
             if flow.watch.is_none()
                 && let Some(watch) = Watch::begin(&segment.transport)
             {
+                self.census.ended(key, flow.lacks_secrets());
                 let pending = std::mem::take(&mut flow.pending);
                 *flow = Flow { pending, ..Flow::new(watch, segment.from) };
             }
             let needs = flow.observe(segment, sessions);
             return (Some(Observed { key, needs }), None);
         }
-        let Some(watch) = Watch::begin(&segment.transport) else { return (None, None) };
+        let Some(watch) = Watch::begin(&segment.transport) else {
+            if is_encrypted(&segment.transport) {
+                self.census.encrypted(key);
+            }
+            return (None, None);
+        };
         let mut flow = Flow::new(watch, segment.from);
         let needs = flow.observe(segment, sessions);
-        let evicted = self.by_key.push(key, flow).map(|(_, flow)| flow);
+        let evicted = self.by_key.push(key, flow).map(|(key, flow)| {
+            self.census.ended(key, flow.lacks_secrets());
+            flow
+        });
         (Some(Observed { key, needs }), evicted)
     }
 
@@ -156,6 +175,16 @@ impl Flows {
     }
 
     pub(super) fn remove(&mut self, key: &FlowKey) -> Option<Flow> {
-        self.by_key.pop(key)
+        let flow = self.by_key.pop(key)?;
+        self.census.ended(*key, flow.lacks_secrets());
+        Some(flow)
+    }
+
+    /// The connections up to now of which nothing can be decrypted.
+    pub(super) fn undecryptable(&self) -> Undecryptable {
+        let mut counts = self.census.counts();
+        let open = self.by_key.iter().filter(|(_, flow)| flow.lacks_secrets());
+        counts.without_secret += open.count() as u64;
+        counts
     }
 }

@@ -12,12 +12,14 @@
 //! secret of its connection was seen by then, no packet of its flow waits again. If more than `bytes`
 //! is waiting, the oldest goes.
 
+mod census;
 mod flows;
 mod queue;
 mod sessions;
 mod watch;
 
 use crate::{ClientRandom, FlowKey, LinkType, Segment, dissect};
+pub use census::Undecryptable;
 use event::{Packet, Secret, Timestamp};
 use flows::{Flow, Flows, Observed};
 use queue::Queue;
@@ -196,6 +198,12 @@ impl Holdback {
     /// What was done so far.
     pub fn stats(&self) -> HoldbackStats {
         HoldbackStats { waiting: self.queue.len() as u64, ..self.stats }
+    }
+
+    /// The connections up to now of which nothing can be decrypted. Of one whose handshake has just
+    /// begun, the secrets may still come.
+    pub fn undecryptable(&self) -> Undecryptable {
+        self.flows.undecryptable()
     }
 
     fn advance(&mut self, now: Timestamp, sink: Sink<'_>) {

@@ -404,3 +404,54 @@ fn late_secrets_of_an_old_connection_say_nothing_about_a_new_one_on_its_ports() 
     run.secret(8, TLS13[1]);
     assert!(run.new_out().contains(&"packet 3".to_owned()));
 }
+
+#[test]
+fn a_connection_that_is_older_is_counted_once_and_not_delayed() {
+    let mut run = Run::new(Limits::default());
+    let (mut old, mut plain) = (Connection::new(1), Connection::new(2));
+    let data = record(23, &[7; 40]);
+    for at in 1..4 {
+        run.packet(at, &old.client(&data));
+        run.packet(at, &old.server(&[&data[..], &data[..20]].concat()));
+        run.packet(at, &plain.client(b"\x17\x03\x03zz is not everything"));
+        run.packet(at, &plain.client(&record(23, b"too short")));
+        run.packet(at, &plain.client(&[&data[..], b"and text"].concat()));
+    }
+    assert_eq!(run.new_out().len(), 15);
+    assert_eq!(run.holdback.undecryptable(), Undecryptable { older: 1, without_secret: 0 });
+}
+
+#[test]
+fn a_connection_without_secrets_is_counted_once_over_or_not() {
+    let mut run = Run::new(Limits::default());
+    for port in [1, 2, 3] {
+        let mut tls = Connection::new(port);
+        run.packet(1, &tls.client(&client_hello([port as u8; 32])));
+        run.packet(2, &tls.server(&server_hello([1; 32], port != 3)));
+        if port == 2 {
+            run.secret(2, TLS13[0]);
+        }
+        run.packet(3, &tls.server(&record(23, &[7; 40])));
+        if port == 1 {
+            run.packet(4, &tls.segment(0, RST, b""));
+        }
+    }
+    run.finish();
+    let mut late = Connection::new(1);
+    run.packet(900, &late.client(&record(23, &[7; 40])));
+    run.finish();
+    // Nothing was encrypted in the third.
+    assert_eq!(run.holdback.undecryptable(), Undecryptable { older: 0, without_secret: 1 });
+}
+
+#[test]
+fn secrets_that_come_late_are_secrets() {
+    let mut run = Run::new(Limits::default());
+    let mut tls = Connection::new(1);
+    run.packet(1, &tls.client(&client_hello([9; 32])));
+    run.packet(2, &tls.server(&server_hello([1; 32], true)));
+    run.tick(900);
+    assert_eq!(run.holdback.undecryptable().without_secret, 1);
+    run.secret(9, TLS13[0]);
+    assert_eq!(run.holdback.undecryptable(), Undecryptable::default());
+}

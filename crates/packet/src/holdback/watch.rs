@@ -3,7 +3,15 @@
 use crate::Transport;
 use crate::dtls::{self, DtlsWatch};
 use crate::quic::{self, QuicWatch};
-use crate::tls::{Lost, Seen, TlsWatch, may_begin_client_hello};
+use crate::tls::{Lost, Seen, TlsWatch, begins_application_data, may_begin_client_hello};
+
+/// True if a packet begins with encrypted data of TLS or DTLS. QUIC's cannot be told from anything else.
+pub(super) fn is_encrypted(transport: &Transport<'_>) -> bool {
+    match transport {
+        Transport::Tcp(tcp) => begins_application_data(tcp.payload),
+        Transport::Udp(data) => dtls::is_application_data(data),
+    }
+}
 
 /// Follows one connection of any of them.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ mod stream;
 mod watch;
 
 pub(crate) use hello::{ServerHello, client_random};
-pub(crate) use record::may_begin_client_hello;
+pub(crate) use record::{begins_application_data, may_begin_client_hello};
 pub(crate) use watch::TlsWatch;
 
 use crate::ClientRandom;

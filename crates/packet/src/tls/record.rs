@@ -11,6 +11,8 @@ const APPLICATION_DATA: u8 = 23;
 const HEARTBEAT: u8 = 24;
 /// Plaintext of 2^14 bytes and what encryption may add to it in TLS 1.2 (RFC 5246 section 6.2.3).
 const MAX_RECORD: usize = (1 << 14) + 2048;
+/// No cipher suite adds less than this: the tag of an AEAD, or a block.
+const MIN_ENCRYPTED: usize = 16;
 
 /// What happens in a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,36 @@ pub(crate) fn may_begin_client_hello(payload: &[u8]) -> bool {
         && at(2, |minor| minor <= 4)
         && at(3, |len| usize::from(len) << 8 <= MAX_RECORD)
         && at(5, |kind| kind == CLIENT_HELLO)
+}
+
+/// True if a TCP segment begins with a record of application data, and what follows it in the segment
+/// begins as records do.
+pub(crate) fn begins_application_data(segment: &[u8]) -> bool {
+    let mut rest = segment;
+    let mut first = true;
+    loop {
+        let Some((header, after)) = rest.split_first_chunk::<HEADER>() else {
+            // The rest of a header that was cut says no more.
+            return !first;
+        };
+        let [kind, major, minor, high, low] = *header;
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        let kinds = if first {
+            APPLICATION_DATA..=APPLICATION_DATA
+        } else {
+            CHANGE_CIPHER_SPEC..=HEARTBEAT
+        };
+        // TLS 1.0 to 1.3, and at least a tag.
+        let fits =
+            if kind == APPLICATION_DATA { MIN_ENCRYPTED..=MAX_RECORD } else { 1..=MAX_RECORD };
+        if !kinds.contains(&kind) || major != 3 || !(1..=3).contains(&minor) || !fits.contains(&len)
+        {
+            return false;
+        }
+        first = false;
+        let Some(next) = after.get(len..) else { return true };
+        rest = next;
+    }
 }
 
 /// Reads the records of one direction, which may be cut anywhere.

@@ -21,12 +21,23 @@ struct kernel_atomic64 {
 	long long counter;
 };
 
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
+	struct {
+		struct net *net;
+	} skc_net;
 	struct in6_address skc_v6_daddr;
 	struct in6_address skc_v6_rcv_saddr;
 	struct kernel_atomic64 skc_cookie;
@@ -34,6 +45,11 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+};
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
 };
 
 struct file;

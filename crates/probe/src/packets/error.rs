@@ -38,6 +38,17 @@ pub enum Error {
     /// No interface is up.
     #[error("no interface can be captured: none is up, or none has Ethernet or IP packets")]
     NoInterfaces,
+    /// One more than there are numbers for.
+    #[error(
+        "packets of {interface} are not captured: there were {most} interfaces since the start, which \
+         is the most; choose with -i"
+    )]
+    TooMany {
+        /// The interface.
+        interface: String,
+        /// As many can be captured.
+        most: usize,
+    },
     /// A hook could not be attached.
     #[error("cannot attach to packets {direction} {interface}: {source}{}", advice(source))]
     Hook {

@@ -67,6 +67,7 @@ struct headers {
 	__be32 destination[4];
 	struct ports ports;
 	__be32 id;	 /* of a fragmented packet */
+	__u32 transport; /* where the ports are */
 	__u8 family;	 /* AF_INET or AF_INET6 */
 	__u8 protocol;	 /* TCP or UDP */
 	bool fragmented; /* this is one of its fragments, */
@@ -153,6 +154,7 @@ static __always_inline bool read_headers(struct __sk_buff *skb, bool raw, struct
 		return true;
 	if (headers->protocol != IPPROTO_TCP && headers->protocol != IPPROTO_UDP)
 		return false;
+	headers->transport = at;
 	return bpf_skb_load_bytes(skb, at, &headers->ports, sizeof(headers->ports)) == 0;
 }
 

@@ -20,12 +20,12 @@ pub struct Interface {
 
 /// An interface as the kernel tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Device {
-    name: String,
-    index: u32,
+pub(super) struct Device {
+    pub(super) name: String,
+    pub(super) index: u32,
     /// `ARPHRD_*`
     hardware: u16,
-    up: bool,
+    pub(super) up: bool,
 }
 
 const RTM_GETLINK: u16 = 18;
@@ -57,6 +57,11 @@ impl Device {
         if !self.up {
             return Err("it is down".to_owned());
         }
+        self.captured()
+    }
+
+    /// The same, up or not.
+    pub(super) fn captured(self) -> Result<Interface, String> {
         let Some(link_type) = self.link_type() else {
             return Err(format!(
                 "its packets are neither Ethernet nor IP (type {})",
@@ -126,7 +131,8 @@ fn choose_from(
     Ok((chosen, notes))
 }
 
-fn list() -> Result<Vec<Device>, Error> {
+/// All interfaces.
+pub(super) fn list() -> Result<Vec<Device>, Error> {
     let mut devices = Vec::new();
     netlink::dump(Family::Route, RTM_GETLINK, &[0; IFINFOMSG], |message| {
         devices.extend(device(message));

@@ -1,12 +1,12 @@
 //! Puts the programs and maps into the kernel and attaches them.
 
-use super::attach::{self, Hook};
-use super::clsact::{self, Side};
+use super::clsact;
 use super::decode::Decoder;
 use super::error::Error as PacketError;
-use super::filter::{Filter, LinkType};
-use super::interfaces::{self, Interface};
-use super::record::{self, Configuration};
+use super::hooks::Filters;
+use super::interfaces;
+use super::later::{Watcher, is_gone};
+use super::record::{self, Configuration, MAX_INTERFACES};
 use super::shared::Shared;
 use super::sockets::{self, Wanted};
 use super::{Options, Packets};
@@ -21,11 +21,10 @@ use crate::queue::Queue;
 use crate::reader::Reader;
 use crate::tls::load::{MAX_RINGS, ring_buffers};
 use libbpf_rs::{Link, MapCore, MapFlags, ObjectBuilder, OpenObject, PrintLevel};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
@@ -41,23 +40,17 @@ const MIN_RING: usize = 1 << 20;
 /// `WTAP_MAX_PACKET_SIZE_STANDARD`).
 const SNAPLEN: std::ops::RangeInclusive<u32> = 20..=262_144;
 
-/// `enum record_direction`, which are also the places in the map `captures`.
-const SEND: u32 = 0;
-const RECV: u32 = 1;
-
-/// The sides of an interface that are captured. What leaves the loopback interface is what enters it, and
-/// there it has its final form.
-fn sides(interface: &Interface) -> &'static [Side] {
-    if interface.loopback { &[Side::Ingress] } else { &[Side::Ingress, Side::Egress] }
-}
-
 impl Packets {
     /// Loads the programs and attaches them; from then on packets are captured.
     pub fn load(options: Options) -> Result<Self, Error> {
+        let watcher = Watcher::new(options.interfaces.clone());
         let (interfaces, mut notes) = interfaces::choose(&options.interfaces)?;
-        let filters = filters(options.filter.as_deref(), &interfaces)?;
+        let mut filters = Filters::new(options.filter);
+        for interface in &interfaces {
+            filters.compile(interface.link_type).map_err(Error::from)?;
+        }
+        let all = options.interfaces.is_empty();
         let use_btf = options.use_btf && !options.without.has(Feature::Btf);
-        let links = !options.without.has(Feature::Tcx);
         if !Features::detect(&options.without).ring_buffer {
             return Err(PacketError::Kernel("BPF ring buffers (Linux 5.8)").into());
         }
@@ -86,6 +79,7 @@ impl Packets {
             uid: options.uid,
             filter_pid: options.pids.is_some(),
             follow_children: options.follow_children,
+            netns: network_namespace().unwrap_or(0),
         };
         let bytes: &[u8] =
             if use_btf { object!("packets.bpf.o") } else { object!("packets_no_btf.bpf.o") };
@@ -108,11 +102,13 @@ impl Packets {
         priority::take(Rank::Calm);
 
         let mut packets = Self {
-            hooks: Vec::new(),
+            hooks: HashMap::new(),
             links: Vec::new(),
-            filters: Vec::new(),
-            decoder: Decoder::new(Clock::new(), interfaces.len()),
-            interfaces,
+            filters,
+            links_exist: !options.without.has(Feature::Tcx),
+            decoder: Decoder::new(Clock::new(), MAX_INTERFACES),
+            interfaces: Vec::new(),
+            watcher: None,
             object,
             reader,
             intake,
@@ -125,7 +121,23 @@ impl Packets {
         // First what tells of new sockets, then the list of those that are there: none is missed.
         notes.extend(packets.watch_sockets(use_btf, configuration)?);
         notes.extend(packets.tell_owners(&wanted)?);
-        packets.attach(options.filter.as_deref().unwrap_or_default(), &filters, links)?;
+        for interface in interfaces {
+            let captured = packets.capture(interface);
+            // It vanished since it was listed.
+            if let Err(Error::Packets(PacketError::Hook { source, .. })) = &captured
+                && all
+                && is_gone(source)
+            {
+                continue;
+            }
+            captured?;
+        }
+        match watcher {
+            Ok(watcher) => packets.watcher = Some(watcher),
+            Err(error) => {
+                notes.push(format!("interfaces that come later are not captured: {error}"));
+            }
+        }
         packets.notes = notes;
         Ok(packets)
     }
@@ -148,7 +160,7 @@ impl Packets {
         if !use_btf {
             notes.push(
                 "without kernel type information (BTF), packets of accepted sockets belong to the \
-                 process that listens, and children are not followed"
+                 process that listens, those of closed sockets to nobody, and children are not followed"
                     .to_owned(),
             );
             return Ok(notes);
@@ -156,6 +168,11 @@ impl Packets {
         if configuration.follow_children {
             self.tracepoint("packets_fork", "sched_process_fork")?;
             self.tracepoint("packets_process_exit", "sched_process_exit")?;
+        }
+        if let Err(error) = self.tracepoint("packets_closed", "inet_sock_set_state") {
+            notes.push(format!(
+                "packets that come after a socket was closed have no owner: {error}"
+            ));
         }
         // Linux 6.3 brought the pair; before, only receiving can be seen.
         let pair = [("packets_sent", "sock_send_length"), ("packets_received", "sock_recv_length")];
@@ -214,68 +231,11 @@ impl Packets {
         }
         Ok(notes)
     }
-
-    fn attach(
-        &mut self,
-        expression: &str,
-        filters: &BTreeMap<LinkType, Filter>,
-        links: bool,
-    ) -> Result<(), Error> {
-        let mut loaded: BTreeMap<(LinkType, u32), OwnedFd> = BTreeMap::new();
-        for (link_type, filter) in filters {
-            let captures = self.map("captures")?;
-            for direction in [SEND, RECV] {
-                let program = filter
-                    .load(expression, captures.as_fd(), direction)
-                    .map_err(PacketError::from)?
-                    .map_err(|source| PacketError::FilterLoad {
-                        expression: expression.to_owned(),
-                        source,
-                    })?;
-                loaded.insert((*link_type, direction), program);
-            }
-        }
-        let mut hooks: Vec<Hook> = Vec::new();
-        let ingress = self.program("packets_ingress")?;
-        let egress = self.program("packets_egress")?;
-        for (number, interface) in self.interfaces.iter().enumerate() {
-            let raw = interface.link_type == LinkType::Raw;
-            let value = record::interface(number as u16, raw, interface.loopback);
-            self.map("interfaces")?
-                .update(&interface.index.to_ne_bytes(), &value, MapFlags::ANY)
-                .map_err(|source| Error::Map { map: "interfaces", source })?;
-            for side in sides(interface) {
-                let (direction, unfiltered) = match side {
-                    Side::Ingress => (RECV, ingress.as_fd()),
-                    Side::Egress => (SEND, egress.as_fd()),
-                };
-                let program: BorrowedFd<'_> =
-                    loaded.get(&(interface.link_type, direction)).map_or(unfiltered, AsFd::as_fd);
-                hooks.push(attach::attach(program, interface, *side, links)?);
-            }
-        }
-        self.hooks = hooks;
-        self.filters = loaded.into_values().collect();
-        Ok(())
-    }
 }
 
-/// The expression compiled for each type of interface.
-fn filters(
-    expression: Option<&str>,
-    interfaces: &[Interface],
-) -> Result<BTreeMap<LinkType, Filter>, Error> {
-    let mut filters = BTreeMap::new();
-    let Some(expression) = expression.filter(|expression| !expression.trim().is_empty()) else {
-        return Ok(filters);
-    };
-    for interface in interfaces {
-        if let Entry::Vacant(vacant) = filters.entry(interface.link_type) {
-            let filter = Filter::new(expression, interface.link_type).map_err(PacketError::from)?;
-            vacant.insert(filter);
-        }
-    }
-    Ok(filters)
+/// The number of this thread's network namespace.
+fn network_namespace() -> Option<u32> {
+    std::fs::metadata("/proc/thread-self/ns/net").ok()?.ino().try_into().ok()
 }
 
 /// A control group's number.

@@ -4,17 +4,21 @@
 //! capture; [`Packets::drain`] hands out what was seen, in the order of time. Dropping it detaches
 //! everything.
 //!
-//! Interfaces that appear later and those of other network namespaces are not captured.
+//! Interfaces that appear later are captured when [`Packets::follow_interfaces`] is called; those of other
+//! network namespaces are not.
 
 mod attach;
 mod clsact;
 mod decode;
 mod error;
 mod filter;
+mod hooks;
 mod interfaces;
+mod later;
 mod load;
 mod netlink;
 mod record;
+mod segments;
 mod shared;
 mod sockets;
 
@@ -25,8 +29,11 @@ use crate::reader::Reader;
 use attach::Hook;
 use decode::Decoder;
 use event::Packet;
+use hooks::Filters;
+use later::Watcher;
 use libbpf_rs::{Link, MapCore, MapFlags, Object};
 use shared::Shared;
+use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -67,11 +74,15 @@ const TURNS: usize = 8;
 
 /// A running capture of packets.
 pub struct Packets {
-    hooks: Vec<Hook>,
+    /// Of the interfaces that are there, by the kernel's number.
+    hooks: HashMap<u32, Vec<Hook>>,
     links: Vec<Link>,
-    /// Programs that compiled expressions became; kept so that others see that they are in use.
-    filters: Vec<OwnedFd>,
+    filters: Filters,
+    /// The kernel may have links for these hooks.
+    links_exist: bool,
+    /// All that were ever captured.
     interfaces: Vec<Interface>,
+    watcher: Option<Watcher>,
     object: Object,
     reader: Reader,
     intake: Arc<Intake>,
@@ -81,7 +92,8 @@ pub struct Packets {
 }
 
 /// Packets and bytes of one interface since the start. Once everything is drained, what was seen is what
-/// was captured plus what was lost. Bytes are those that the packets had, not those that were kept.
+/// was captured plus what was lost. Datagrams that the kernel carried as one packet count each, as far as
+/// they were handed out. Bytes are those that the packets had, not those that were kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InterfaceTally {
     /// Packets that passed the filters.
@@ -99,7 +111,7 @@ pub struct InterfaceTally {
 }
 
 impl Packets {
-    /// The captured interfaces; [`Packet::interface`] counts them.
+    /// The captured interfaces, those that are gone too; [`Packet::interface`] counts them.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
     }
@@ -119,6 +131,11 @@ impl Packets {
     /// Becomes readable when there is something to [`drain`](Self::drain).
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.intake.queue().filled()
+    }
+
+    /// Becomes readable when [`follow_interfaces`](Self::follow_interfaces) has something to do.
+    pub fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.watcher.as_ref().map(Watcher::fd)
     }
 
     /// Hands out what was captured, in order, for a bounded time. To be called by the thread that
@@ -143,8 +160,8 @@ impl Packets {
                 let counted = self.shared.counters(interface);
                 let captured = self.decoder.captured(interface);
                 InterfaceTally {
-                    seen: counted.seen,
-                    seen_bytes: counted.seen_bytes,
+                    seen: counted.seen + captured.split,
+                    seen_bytes: counted.seen_bytes + captured.split_bytes,
                     captured: captured.packets,
                     captured_bytes: captured.bytes,
                     lost: counted.lost,
@@ -157,6 +174,7 @@ impl Packets {
     /// Removes every program from its hook. What was captured before is still to be drained, until
     /// [`is_drained`](Self::is_drained).
     pub fn detach(&mut self) {
+        self.watcher = None;
         self.hooks.clear();
         self.links.clear();
         self.reader.stop();

@@ -2,10 +2,14 @@
 //!
 //! The formats: Linux, `include/uapi/linux/{netlink,rtnetlink,inet_diag}.h`.
 
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send,
+    socket_with,
 };
 use std::io;
+use std::os::fd::OwnedFd;
 
 const HEADER: usize = 16;
 const ATTRIBUTE_HEADER: usize = 4;
@@ -79,6 +83,37 @@ fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let payload = bytes.get(HEADER..length)?;
     let next = length.next_multiple_of(ALIGNMENT).min(bytes.len());
     Some((kind, payload, &bytes[next..]))
+}
+
+/// `RTMGRP_LINK`
+const INTERFACES: u32 = 1;
+/// More news than these are left for the next time.
+const MOST_NEWS: usize = 4096;
+
+/// Becomes readable when an interface of our network namespace appears, vanishes or changes.
+pub(super) fn watch_interfaces() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    // Which number the kernel gives us does not matter: 0.
+    bind(&socket, &SocketAddrNetlink::new(0, INTERFACES))?;
+    Ok(socket)
+}
+
+/// Whether something happened since the last time. What it was is not read: it may be told in part
+/// only, when more happens than the socket holds, and then everything has to be asked for anyway.
+pub(super) fn has_news(socket: &OwnedFd) -> bool {
+    let mut any = false;
+    // The rest of a message that is longer is dropped.
+    let mut start = [0; HEADER];
+    for _ in 0..MOST_NEWS {
+        match recv(socket, start.as_mut_slice(), RecvFlags::empty()) {
+            // More happened than there was room for.
+            Ok(_) | Err(Errno::NOBUFS) => any = true,
+            Err(Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    any
 }
 
 /// Types and values of attributes.

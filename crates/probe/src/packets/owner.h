@@ -5,16 +5,29 @@
  * An owner is kept in the socket's own storage, from which it is read for each packet, and in a
  * table by cookie: for sockets that are older than we, for those in TIME_WAIT, which have no
  * storage, and for accepted ones until a process uses them (their storage is out of reach of the
- * programs that see that).
+ * programs that see that). For those that are gone altogether it is kept by their ends for a while.
  */
 #ifndef ECAPTURE_OWNER_H
 #define ECAPTURE_OWNER_H
 
 #define SOCK_RAW 3
 #define TCP_SYN_SENT 2
+#define TCP_CLOSE 7
 #define TCP_LISTEN 10
 #define TCP_NEW_SYN_RECV 12
 #define MAX_CGROUP_DEPTH 32
+
+/* Flags, and where they are in the header. */
+#define TCP_FLAGS 13
+#define TCP_FLAG_SYN 0x02
+#define TCP_FLAG_ACK 0x10
+
+/*
+ * So long the packets of a connection are its last owner's though its socket is gone. Linux answers
+ * those that come late (with an acknowledgement or a reset) for a minute after the last FIN
+ * (TCP_TIMEWAIT_LEN, tcp_fin_timeout).
+ */
+#define GONE_NS (65ULL * 1000 * 1000 * 1000)
 
 /* With configuration.filter_pid: the processes whose packets are wanted. */
 struct {
@@ -47,6 +60,28 @@ struct {
 	__type(key, struct fragment_key);
 	__type(value, struct owner);
 } fragments SEC(".maps");
+
+struct flow_key {
+	__be32 local[4]; /* IPv4: the first */
+	__be32 remote[4];
+	__be16 local_port;
+	__be16 remote_port;
+	__u8 family;
+	__u8 reserved[3];
+};
+
+struct gone {
+	struct owner owner;
+	__u64 since;
+};
+
+/* Ends of TCP connections whose sockets were closed lately. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct flow_key);
+	__type(value, struct gone);
+} gone SEC(".maps");
 
 /* Whether the current task is in the wanted cgroup or below it. */
 static __always_inline bool in_cgroup(void)
@@ -165,6 +200,56 @@ SEC("raw_tp/tcp_rcv_space_adjust")
 int packets_tcp_received(struct bpf_raw_tracepoint_args *ctx)
 {
 	return use((struct sock *)ctx->args[0]);
+}
+
+/*
+ * trace_inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate): a
+ * socket is closed. What it sends or gets from now on (a reset) finds no socket: the kernel takes
+ * it out of its tables before this, and sends afterwards (tcp_disconnect, tcp_close).
+ */
+SEC("raw_tp/inet_sock_set_state")
+int packets_closed(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sock *sk = (struct sock *)ctx->args[0];
+	struct flow_key key = {};
+	struct gone fresh = {};
+	struct owner *owner;
+	__u64 cookie;
+
+	if ((int)ctx->args[2] != TCP_CLOSE)
+		return 0;
+	cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	if (!cookie)
+		return 0;
+	owner = bpf_map_lookup_elem(&owners, &cookie);
+	if (!owner || !owner->pid)
+		return 0;
+	if (configuration.netns &&
+	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != configuration.netns)
+		return 0;
+	key.remote_port = BPF_CORE_READ(sk, __sk_common.skc_dport);
+	key.local_port = BPF_CORE_READ((struct inet_sock *)sk, inet_sport);
+	if (!key.remote_port)
+		return 0;
+	key.family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (key.family == AF_INET6) {
+		BPF_CORE_READ_INTO(&key.local, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&key.remote, sk, __sk_common.skc_v6_daddr);
+		/* Its packets are IPv4. */
+		if (!key.remote[0] && !key.remote[1] && key.remote[2] == bpf_htonl(0xffff)) {
+			key.family = AF_INET;
+			__builtin_memset(key.local, 0, sizeof(key.local));
+			__builtin_memset(key.remote, 0, sizeof(key.remote));
+		}
+	}
+	if (key.family == AF_INET) {
+		key.local[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		key.remote[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	}
+	fresh.owner = *owner;
+	fresh.since = bpf_ktime_get_ns();
+	bpf_map_update_elem(&gone, &key, &fresh, BPF_ANY);
+	return 0;
 }
 
 /* trace_sched_process_fork(struct task_struct *parent, struct task_struct *child) */
@@ -342,6 +427,45 @@ static __always_inline __u32 tuple_of(const struct headers *headers, bool incomi
 	return sizeof(tuple->ipv6);
 }
 
+/* Who had the socket that a TCP packet's local end names, and that is gone. */
+static __always_inline struct owner *owner_of_gone(struct __sk_buff *skb,
+						   const struct headers *headers,
+						   const struct interface *interface, bool incoming)
+{
+#ifdef WITHOUT_BTF
+	return 0;
+#else
+	struct flow_key key = {};
+	struct gone *found;
+	__u8 flags;
+
+	__builtin_memcpy(key.local, incoming ? headers->destination : headers->source,
+			 sizeof(key.local));
+	__builtin_memcpy(key.remote, incoming ? headers->source : headers->destination,
+			 sizeof(key.remote));
+	key.local_port = incoming ? headers->ports.destination : headers->ports.source;
+	key.remote_port = incoming ? headers->ports.source : headers->ports.destination;
+	key.family = headers->family;
+	found = bpf_map_lookup_elem(&gone, &key);
+	if (!found)
+		return 0;
+	if (bpf_skb_load_bytes(skb, headers->transport + TCP_FLAGS, &flags, sizeof(flags)))
+		return 0;
+	if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN) {
+		/* Another connection between the same ends. */
+		bpf_map_delete_elem(&gone, &key);
+		return 0;
+	}
+	if (bpf_ktime_get_ns() - found->since > GONE_NS)
+		return 0;
+	/* What is forwarded may have an end of ours by address translation. */
+	if (!interface->loopback &&
+	    (incoming ? is_forwarded(skb, headers) : skb->ingress_ifindex != 0))
+		return 0;
+	return &found->owner;
+#endif
+}
+
 static __always_inline struct owner *look_up(struct __sk_buff *skb, const struct headers *headers,
 					     const struct interface *interface, bool incoming)
 {
@@ -354,9 +478,17 @@ static __always_inline struct owner *look_up(struct __sk_buff *skb, const struct
 	if (headers->protocol == IPPROTO_TCP) {
 		sk = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 		if (!sk)
-			return 0;
+			return owner_of_gone(skb, headers, interface, incoming);
 		/* Here, where the verifier knows which of its two types of sockets this is. */
 		state = sk->state;
+		if (state == TCP_LISTEN) {
+			/* It is found in the place of one that it accepted, and that is gone. */
+			owner = owner_of_gone(skb, headers, interface, incoming);
+			if (owner) {
+				bpf_sk_release(sk);
+				return owner;
+			}
+		}
 	} else {
 		sk = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 		if (!sk)

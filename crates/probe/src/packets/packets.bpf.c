@@ -169,6 +169,8 @@ static __always_inline void capture(struct __sk_buff *skb, bool egress)
 
 	tagged = skb->vlan_present && !interface->raw;
 	head.interface = interface->number;
+	head.raw = interface->raw;
+	head.segment = skb->gso_size;
 	head.original = skb->len + (tagged ? TAG : 0);
 	head.len = head.original;
 	if (head.len > configuration.snaplen)

@@ -34,7 +34,9 @@ struct packet {
 	char comm[16];
 	__u16 interface; /* the number that user space gave it */
 	__u8 direction;	 /* enum record_direction */
-	__u8 reserved[5];
+	__u8 raw;	 /* starts with the IP header */
+	__u16 segment;	 /* several are carried as one; this is the size of each. 0: it is one */
+	__u16 reserved;
 };
 
 /* A captured interface. */
@@ -63,6 +65,8 @@ struct packet_configuration {
 	__u8 filter_uid;
 	__u8 follow_children;
 	__u8 filter; /* any of filter_pid, filter_uid, cgroup */
+	__u32 netns; /* the number of our network namespace; 0: not known */
+	__u32 reserved;
 };
 
 /* What both sides read and write while they run. */

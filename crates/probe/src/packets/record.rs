@@ -18,6 +18,8 @@ pub(super) struct Header {
     pub(super) comm: [u8; COMM],
     pub(super) interface: u16,
     pub(super) direction: u8,
+    pub(super) raw: u8,
+    pub(super) segment: u16,
 }
 
 /// Splits a sample into header and packet.
@@ -31,6 +33,8 @@ pub(super) fn parse(sample: &[u8]) -> Option<(Header, &[u8])> {
         comm: head.get(24..40)?.try_into().ok()?,
         interface: u16::from_ne_bytes(head.get(40..42)?.try_into().ok()?),
         direction: head[42],
+        raw: head[43],
+        segment: u16::from_ne_bytes(head.get(44..46)?.try_into().ok()?),
     };
     Some((header, bytes.get(..u32_at(head, 8)? as usize)?))
 }
@@ -97,11 +101,12 @@ pub(super) struct Configuration {
     pub(super) uid: Option<u32>,
     pub(super) filter_pid: bool,
     pub(super) follow_children: bool,
+    pub(super) netns: u32,
 }
 
 impl Configuration {
-    pub(super) fn to_bytes(self) -> [u8; 32] {
-        let mut bytes = [0; 32];
+    pub(super) fn to_bytes(self) -> [u8; 40] {
+        let mut bytes = [0; 40];
         bytes[0..8].copy_from_slice(&self.wakeup_level.to_ne_bytes());
         bytes[8..16].copy_from_slice(&self.cgroup.to_ne_bytes());
         bytes[16..20].copy_from_slice(&self.ring_count.to_ne_bytes());
@@ -110,6 +115,7 @@ impl Configuration {
         let filter = self.filter_pid || self.uid.is_some() || self.cgroup != 0;
         let flags = [self.filter_pid, self.uid.is_some(), self.follow_children, filter];
         bytes[28..32].copy_from_slice(&flags.map(u8::from));
+        bytes[32..36].copy_from_slice(&self.netns.to_ne_bytes());
         bytes
     }
 }

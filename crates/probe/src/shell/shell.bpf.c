@@ -227,11 +227,13 @@ static __always_inline bool emit_piece(struct line *line, __u32 index)
 	}
 	copied = bpf_probe_read_user_str(record->body.text, SHELL_CHUNK,
 					 (const void *)(line->from + line->offset));
-	if (copied <= 0) {
+	if (copied < 0) {
 		COUNT(unreadable_events, 1);
 		flags |= SHELL_LINE_UNREADABLE;
-		copied = 1;
 	}
+	/* Before Linux 6.2, of an empty string not even its end is copied. */
+	if (copied <= 0)
+		copied = 1;
 	if (copied == SHELL_CHUNK && index == MAX_CHUNKS - 1) {
 		COUNT(too_long_events, 1);
 		flags |= SHELL_LINE_TOO_LONG;

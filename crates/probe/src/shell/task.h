@@ -93,6 +93,7 @@ static __always_inline void working_directory(struct shell_start *start, struct 
 	for (int i = 0; i < MAX_COMPONENTS; i++) {
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 		struct mount *mount, *outer;
+		const unsigned char *name;
 		__u32 written = start->path_len;
 		long len;
 
@@ -116,8 +117,11 @@ static __always_inline void working_directory(struct shell_start *start, struct 
 		}
 		if (parent == dentry || written >= SHELL_PATH)
 			break;
+		name = BPF_CORE_READ(dentry, d_name.name);
+		/* Before 5.12 a bound on what lay on the stack meanwhile is forgotten. */
+		barrier_var(written);
 		len = bpf_probe_read_kernel_str(start->path + (written & (SHELL_PATH - 1)),
-						SHELL_NAME, BPF_CORE_READ(dentry, d_name.name));
+						SHELL_NAME, name);
 		if (len <= 0)
 			break;
 		start->path_len = written + len;

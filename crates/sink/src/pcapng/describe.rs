@@ -1,7 +1,7 @@
 //! What a file says of itself and its interfaces: section header, interface description and
 //! statistics blocks.
 
-use super::block::{Block, kind};
+use super::block::{Block, COMMENT, kind};
 use event::Timestamp;
 
 /// Readers of the Wireshark family refuse packets that are longer (`WTAP_MAX_PACKET_SIZE_STANDARD`
@@ -92,14 +92,19 @@ pub(super) fn interface_description(interface: &Interface, out: &mut Vec<u8>) {
     block.text(12, interface.os.as_deref()).end();
 }
 
-/// `delivered` is how many packets of the interface were written, `now` the time of the last.
-pub(super) fn interface_statistics(
-    interface: u32,
-    counts: &InterfaceCounts,
-    delivered: u64,
-    now: Timestamp,
-    out: &mut Vec<u8>,
-) {
+/// What a statistics block says.
+pub(super) struct Statistics<'a> {
+    pub(super) counts: &'a InterfaceCounts,
+    /// How many packets of the interface were written.
+    pub(super) delivered: u64,
+    /// The time of the last.
+    pub(super) now: Timestamp,
+    /// A comment.
+    pub(super) remark: Option<&'a str>,
+}
+
+pub(super) fn interface_statistics(interface: u32, statistics: &Statistics<'_>, out: &mut Vec<u8>) {
+    let Statistics { counts, delivered, now, remark } = statistics;
     let time = |ts: Timestamp| {
         let mut value = [0; 8];
         value[..4].copy_from_slice(&((ts.0 >> 32) as u32).to_le_bytes());
@@ -107,7 +112,7 @@ pub(super) fn interface_statistics(
         value
     };
     let mut block = Block::begin(kind::INTERFACE_STATISTICS, out);
-    block.u32(interface).time(counts.ended.unwrap_or(now).0);
+    block.u32(interface).time(counts.ended.unwrap_or(*now).0).text(COMMENT, *remark);
     let options = [
         (2, counts.started.map(time)),
         (3, counts.ended.map(time)),

@@ -3,8 +3,8 @@
 use super::block::{Block, COMMENT, kind};
 use super::comment::Comments;
 use super::describe::{
-    Interface, InterfaceCounts, MAX_SNAPLEN, Section, interface_description, interface_statistics,
-    section_header,
+    Interface, InterfaceCounts, MAX_SNAPLEN, Section, Statistics, interface_description,
+    interface_statistics, section_header,
 };
 use super::keys::Keys;
 use super::rotation::{Names, Rotation};
@@ -99,6 +99,7 @@ pub struct Pcapng {
     current: Current,
     keys: Keys,
     comments: Comments,
+    remark: Option<String>,
     /// The time of the latest packet.
     latest: Timestamp,
     buffer: Vec<u8>,
@@ -160,6 +161,7 @@ impl Pcapng {
                 packets: 0,
             },
             comments: Comments::default(),
+            remark: None,
             latest: now,
             buffer,
             buffered: 0,
@@ -186,6 +188,11 @@ impl Pcapng {
         if let Some(described) = self.interfaces.get_mut(interface as usize) {
             described.counts = counts;
         }
+    }
+
+    /// Says something about the whole capture: a comment at the end of the file that is being written.
+    pub fn set_remark(&mut self, remark: String) {
+        self.remark = Some(remark);
     }
 
     /// Writes a secret, before every packet that is written after it. The same secret must not be
@@ -306,7 +313,10 @@ impl Pcapng {
         self.keys.write_pending(&mut self.buffer);
         for (number, described) in self.interfaces.iter().enumerate() {
             let Described { counts, delivered, .. } = described;
-            interface_statistics(number as u32, counts, *delivered, self.latest, &mut self.buffer);
+            // A comment has to be some block's; the first of these begins what is said at the end.
+            let remark = self.remark.as_deref().filter(|_| number == 0);
+            let statistics = Statistics { counts, delivered: *delivered, now: self.latest, remark };
+            interface_statistics(number as u32, &statistics, &mut self.buffer);
         }
         self.write_out().map(drop)
     }

@@ -61,6 +61,7 @@ const LIBRARIES: &[(&str, Source)] = &[
     ("bookworm-gnutls", debian("bookworm", "amd64", &GNUTLS_TO_RUN_12)),
     ("trixie-gnutls", debian("trixie", "amd64", &GNUTLS_TO_RUN)),
     ("sid-gnutls", debian("sid", "amd64", &GNUTLS_TO_RUN)),
+    ("bookworm-http3", debian("bookworm", "amd64", &HTTP3_TO_RUN)),
     ("bullseye-nss", debian("bullseye", "amd64", &NSS_TO_RUN)),
     ("bookworm-nss", debian("bookworm", "amd64", &NSS_TO_RUN)),
     ("trixie-nss", debian("trixie", "amd64", &NSS_TO_RUN)),
@@ -186,6 +187,28 @@ const GNUTLS_TO_RUN_11: [&str; 21] = [
     "libunistring2",
     "libuuid1",
     "zlib1g",
+];
+
+/// A client and a server of HTTP/3 that use `GnuTLS`, with all they need but the kernel.
+const HTTP3_TO_RUN: [&str; 18] = [
+    "ngtcp2-client",
+    "ngtcp2-server",
+    "libngtcp2-9",
+    "libngtcp2-crypto-gnutls2",
+    "libnghttp3-3",
+    "libev4",
+    "libstdc++6",
+    "libgcc-s1",
+    "libc6",
+    "libffi8",
+    "libgmp10",
+    "libgnutls30",
+    "libhogweed6",
+    "libidn2-0",
+    "libnettle8",
+    "libp11-kit0",
+    "libtasn1-6",
+    "libunistring2",
 ];
 
 /// The tools of NSS, with all they need but the kernel.

@@ -28,6 +28,11 @@ impl Connections {
         Self { links, ..Self::default() }
     }
 
+    /// There are more interfaces now.
+    pub(super) fn set_links(&mut self, links: Vec<LinkType>) {
+        self.links = links;
+    }
+
     /// Follows what becomes known.
     pub(super) fn event(&mut self, event: &Event<'_>) {
         match event {

@@ -78,7 +78,7 @@ impl Module for Tls {
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let text = self.text.iter().map(Text::fd);
         let keys = self.keys.iter().map(Keys::fd);
-        text.chain(keys).chain(self.packets.iter().map(Packets::fd)).collect()
+        text.chain(keys).chain(self.packets.iter().flat_map(Packets::fds)).collect()
     }
 
     fn attach(&mut self, plan: Plan) -> anyhow::Result<()> {
@@ -161,7 +161,7 @@ impl Module for Tls {
             drained += text.drain(connections.as_mut());
         }
         if let Some(packets) = packets {
-            drained += packets.drain(connections.as_ref());
+            drained += packets.drain(connections.as_mut());
         }
         drained
     }

@@ -1,11 +1,11 @@
 //! The part that captures packets: held back until their keys are written, then into a pcapng file.
 
-use super::super::balance::PacketReport;
+use super::super::balance::{PacketReport, Undecryptable};
 use super::super::module::{Drained, Scope};
 use super::connections::Connections;
 use anyhow::Context as _;
 use cli::{PacketConfig, Place, TlsConfig};
-use event::{LossTable, Secret, Timestamp};
+use event::{LossTable, Packet, Secret, Timestamp};
 use packet::{Holdback, Limits, LinkType, Out};
 use probe::packets::InterfaceTally;
 use sink::{Interface, InterfaceCounts, OutputState, Pcapng, PcapngError, Rotation, Section};
@@ -49,7 +49,7 @@ impl Opened {
         packets: &PacketConfig,
         scope: &Scope,
     ) -> anyhow::Result<Packets> {
-        let Self { mut file, to_stdout } = self;
+        let Self { file, to_stdout } = self;
         let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope.try_clone()?;
         let snaplen = packets.snaplen.map_or(WHOLE, std::num::NonZeroU32::get);
         let capture = probe::packets::Packets::load(probe::packets::Options {
@@ -69,23 +69,21 @@ impl Opened {
             tracing::warn!("{note}");
         }
         let started = now();
-        let mut holdback = Holdback::new(Limits::default());
-        let mut names = Vec::new();
-        for interface in capture.interfaces() {
-            let link_type = interface.link_type.number();
-            let number = file.add_interface(Interface {
-                name: interface.name.clone(),
-                description: None,
-                link_type,
-                snaplen: if snaplen >= WHOLE { 0 } else { snaplen },
-                filter: packets.filter.clone(),
-                os: None,
-            });
-            holdback.interface(number, LinkType::from_number(link_type));
-            names.push(interface.name.as_str());
-        }
+        let names: Vec<&str> =
+            capture.interfaces().iter().map(|interface| interface.name.as_str()).collect();
         tracing::info!("capturing packets on {}", names.join(", "));
-        Ok(Packets { capture, holdback, file, to_stdout, started, error: None })
+        let mut packets = Packets {
+            capture,
+            holdback: Holdback::new(Limits::default()),
+            output: Output { file, interfaces: Vec::new(), error: None },
+            filter: packets.filter.clone(),
+            snaplen,
+            to_stdout,
+            started,
+        };
+        packets.describe();
+        packets.output.number_all();
+        Ok(packets)
     }
 }
 
@@ -93,28 +91,97 @@ impl Opened {
 pub(super) struct Packets {
     capture: probe::packets::Packets,
     holdback: Holdback,
-    file: Pcapng,
+    output: Output,
+    filter: Option<String>,
+    snaplen: u32,
     to_stdout: bool,
     started: Timestamp,
+}
+
+/// The file, and what its interfaces are called.
+struct Output {
+    file: Pcapng,
+    /// By the capture's number.
+    interfaces: Vec<Described>,
     error: Option<PcapngError>,
 }
 
+/// An interface that is captured.
+struct Described {
+    interface: Interface,
+    /// Its number in the file. One that appears later gets it with its first packet: often it is
+    /// renamed before.
+    number: Option<u32>,
+}
+
 impl Packets {
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.capture.fd()
+    /// Each becomes readable when there is something to [`drain`](Self::drain).
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [self.capture.fd()].into_iter().chain(self.capture.news())
+    }
+
+    /// Takes over the interfaces of the capture that are new or renamed.
+    fn describe(&mut self) {
+        let Self { capture, holdback, output, filter, snaplen, .. } = self;
+        for (at, interface) in capture.interfaces().iter().enumerate() {
+            match output.interfaces.get_mut(at) {
+                Some(known) if known.number.is_none() => {
+                    known.interface.name.clone_from(&interface.name);
+                }
+                Some(_) => {}
+                None => {
+                    let link_type = interface.link_type.number();
+                    if let Ok(number) = u32::try_from(at) {
+                        holdback.interface(number, LinkType::from_number(link_type));
+                    }
+                    let interface = Interface {
+                        name: interface.name.clone(),
+                        description: None,
+                        link_type,
+                        snaplen: if *snaplen >= WHOLE { 0 } else { *snaplen },
+                        filter: filter.clone(),
+                        os: None,
+                    };
+                    output.interfaces.push(Described { interface, number: None });
+                }
+            }
+        }
+    }
+
+    /// Captures interfaces that have appeared.
+    fn follow_interfaces(&mut self, connections: Option<&mut Connections>) {
+        let (changed, notes) = self.capture.follow_interfaces();
+        for note in notes {
+            tracing::warn!("{note}");
+        }
+        if !changed {
+            return;
+        }
+        let before = self.output.interfaces.len();
+        self.describe();
+        for described in self.output.interfaces.iter().skip(before) {
+            tracing::info!("capturing packets on {} too", described.interface.name);
+        }
+        if let Some(connections) = connections {
+            connections.set_links(self.links());
+        }
+    }
+
+    fn links(&self) -> Vec<LinkType> {
+        let interfaces = self.capture.interfaces().iter();
+        interfaces.map(|interface| LinkType::from_number(interface.link_type.number())).collect()
     }
 
     /// What is to know which connections packets belong to.
     pub(super) fn connections(&self) -> Connections {
-        let interfaces = self.capture.interfaces().iter();
-        let links = interfaces.map(|interface| LinkType::from_number(interface.link_type.number()));
-        Connections::new(links.collect())
+        Connections::new(self.links())
     }
 
     /// Takes packets from the kernel, and writes those whose keys are there.
-    pub(super) fn drain(&mut self, connections: Option<&Connections>) -> Drained {
-        let Self { capture, holdback, file, error, .. } = self;
-        let mut write = |out: Out<'_>| write(file, connections, error, &out);
+    pub(super) fn drain(&mut self, mut connections: Option<&mut Connections>) -> Drained {
+        self.follow_interfaces(connections.as_deref_mut());
+        let Self { capture, holdback, output, .. } = self;
+        let mut write = |out: Out<'_>| output.write(connections.as_deref(), &out);
         let drained = capture.drain(|packet| holdback.packet(&packet, &mut write));
         holdback.tick(now(), &mut write);
         Drained { records: drained.records, more: drained.more }
@@ -122,8 +189,8 @@ impl Packets {
 
     /// Takes a secret.
     pub(super) fn secret(&mut self, secret: &Secret, connections: Option<&Connections>) {
-        let Self { holdback, file, error, .. } = self;
-        holdback.secret(secret, &mut |out| write(file, connections, error, &out));
+        let Self { holdback, output, .. } = self;
+        holdback.secret(secret, &mut |out| output.write(connections, &out));
     }
 
     pub(super) fn flush(&mut self) {
@@ -135,7 +202,7 @@ impl Packets {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.file.state() != OutputState::Open
+        self.output.file.state() != OutputState::Open
     }
 
     pub(super) fn writes_to_stdout(&self) -> bool {
@@ -151,11 +218,17 @@ impl Packets {
     }
 
     pub(super) fn finish(&mut self, connections: Option<&Connections>) {
-        let Self { holdback, file, error, .. } = self;
-        holdback.finish(&mut |out| write(file, connections, error, &out));
+        let Self { holdback, output, .. } = self;
+        holdback.finish(&mut |out| output.write(connections, &out));
         let ended = now();
-        for (number, tally) in (0..).zip(self.capture.tally()) {
-            self.file.set_counts(
+        if let Some(line) = self.undecryptable().line() {
+            self.output.file.set_remark(line);
+        }
+        // One that appeared later, and without a packet, is not in the file.
+        let tallies = self.output.interfaces.iter().zip(self.capture.tally());
+        for (described, tally) in tallies {
+            let Some(number) = described.number else { continue };
+            self.output.file.set_counts(
                 number,
                 InterfaceCounts {
                     started: Some(self.started),
@@ -170,8 +243,8 @@ impl Packets {
     }
 
     fn note(&mut self, act: impl FnOnce(&mut Pcapng) -> Result<OutputState, PcapngError>) {
-        if let Err(failed) = act(&mut self.file) {
-            self.error = Some(failed);
+        if let Err(failed) = act(&mut self.output.file) {
+            self.output.error = Some(failed);
         }
     }
 
@@ -189,7 +262,7 @@ impl Packets {
     }
 
     pub(super) fn report(&self) -> PacketReport {
-        let (total, stats) = (self.total(), self.file.stats());
+        let (total, stats) = (self.total(), self.output.file.stats());
         PacketReport {
             seen: total.seen,
             seen_bytes: total.seen_bytes,
@@ -197,38 +270,64 @@ impl Packets {
             keys_written: stats.secrets,
             without_key: self.holdback.stats().expired,
             lost: total.lost,
+            undecryptable: self.undecryptable(),
         }
+    }
+
+    fn undecryptable(&self) -> Undecryptable {
+        let packet::Undecryptable { older, without_secret } = self.holdback.undecryptable();
+        Undecryptable { older, without_key: without_secret }
     }
 
     pub(super) fn add_losses(&self, lost: &mut LossTable) {
         let total = self.total();
         lost.add("packets", total.lost, total.lost_bytes);
         // What nobody wanted to read any more is not lost.
-        if self.file.state() == OutputState::Failed {
-            lost.add("packet_output", self.file.stats().discarded, 0);
+        if self.output.file.state() == OutputState::Failed {
+            lost.add("packet_output", self.output.file.stats().discarded, 0);
         }
     }
 
     pub(super) fn take_error(&mut self) -> Option<anyhow::Error> {
-        self.error.take().map(|error| anyhow::Error::from(error).context("--pcapfile"))
+        self.output.error.take().map(|error| anyhow::Error::from(error).context("--pcapfile"))
     }
 }
 
-fn write(
-    file: &mut Pcapng,
-    connections: Option<&Connections>,
-    error: &mut Option<PcapngError>,
-    out: &Out<'_>,
-) {
-    match out {
-        Out::Packet(packet) => {
-            let conn = connections.and_then(|connections| connections.of(packet));
-            if let Err(failed) = file.packet(packet, conn) {
-                *error = Some(failed);
+impl Output {
+    fn write(&mut self, connections: Option<&Connections>, out: &Out<'_>) {
+        match out {
+            Out::Packet(packet) => {
+                let conn = connections.and_then(|connections| connections.of(packet));
+                let written = match self.number(packet.interface) {
+                    // Nearly always: until an interface appears later.
+                    Some(number) if number == packet.interface => self.file.packet(packet, conn),
+                    Some(interface) => {
+                        self.file.packet(&Packet { interface, ..packet.clone() }, conn)
+                    }
+                    None => return,
+                };
+                if let Err(failed) = written {
+                    self.error = Some(failed);
+                }
             }
+            Out::Secret(secret) => self.file.secret(secret),
+            Out::Ended(random) => self.file.forget(random),
         }
-        Out::Secret(secret) => file.secret(secret),
-        Out::Ended(random) => file.forget(random),
+    }
+
+    /// The number of an interface in the file; with its first packet it gets one.
+    fn number(&mut self, captured: u32) -> Option<u32> {
+        let described = self.interfaces.get_mut(usize::try_from(captured).ok()?)?;
+        let Described { interface, number } = described;
+        Some(*number.get_or_insert_with(|| self.file.add_interface(interface.clone())))
+    }
+
+    /// Puts all interfaces into the file, whether or not they have packets.
+    fn number_all(&mut self) {
+        for described in &mut self.interfaces {
+            let number = self.file.add_interface(described.interface.clone());
+            described.number = Some(number);
+        }
     }
 }
 
