@@ -80,7 +80,7 @@ pub(super) fn recorded_command(
         cwd: of.cwd.clone(),
         line: event.payload.clone(),
         incomplete: of.incomplete.as_deref().map(|why| words.keep(why)),
-        ending: known(&ENDINGS, |ending| ending.as_str(), &of.ending)?,
+        ending: known(&ENDINGS, CommandEnding::as_str, &of.ending)?,
         status: of.status,
         duration: of.duration_ns.map(Duration::from_nanos),
     })
@@ -101,9 +101,9 @@ pub(super) fn recorded_query(
         comm: event.pname.as_str().into(),
         exe: event.exe.as_deref().map(Into::into),
         server: library(event),
-        system: known(&SYSTEMS, |system| system.as_str(), &of.system)?,
+        system: known(&SYSTEMS, DatabaseSystem::as_str, &of.system)?,
         operation: operation
-            .map(|word| known(&OPERATIONS, |operation| operation.as_str(), word))
+            .map(|word| known(&OPERATIONS, QueryOperation::as_str, word))
             .transpose()?,
         connection: of.connection,
         user: of.user.clone(),
