@@ -34,6 +34,10 @@ pub(crate) struct Filters {
     current: usize,
     raw: [Raw; 2],
     pids: Option<BTreeSet<u32>>,
+    /// Whether probes are being replaced, as `struct filters` has it.
+    overlap: u64,
+    /// How often they were.
+    overlaps: u64,
 }
 
 impl Filters {
@@ -79,6 +83,19 @@ impl Filters {
         Ok(())
     }
 
+    /// From now on probes of `generation` stand beside older ones, and see to each hit that both see.
+    pub(crate) fn begin_overlap(&mut self, object: &Object, generation: u64) -> Result<(), Error> {
+        self.overlaps += 1;
+        self.overlap = self.overlaps << 1 | (generation & 1);
+        self.write(object)
+    }
+
+    /// There is one set of probes again.
+    pub(crate) fn end_overlap(&mut self, object: &Object) -> Result<(), Error> {
+        self.overlap = 0;
+        self.write(object)
+    }
+
     fn write(&self, object: &Object) -> Result<(), Error> {
         let map = object
             .maps()
@@ -89,8 +106,8 @@ impl Filters {
     }
 
     /// `struct filters`
-    fn to_bytes(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
+    fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
         for (raw, at) in self.raw.iter().zip([0, 8]) {
             bytes[at..at + 4].copy_from_slice(&raw.uid.to_ne_bytes());
             bytes[at + 4..at + 7].copy_from_slice(&[
@@ -99,7 +116,8 @@ impl Filters {
                 raw.filter_cgroup,
             ]);
         }
-        bytes[16..].copy_from_slice(&(self.current as u64).to_ne_bytes());
+        bytes[16..24].copy_from_slice(&(self.current as u64).to_ne_bytes());
+        bytes[24..].copy_from_slice(&self.overlap.to_ne_bytes());
         bytes
     }
 }
@@ -147,13 +165,16 @@ mod tests {
                 Raw { uid: 5, pid_mask: 2, filter_uid: 0, filter_cgroup: 1 },
             ],
             pids: None,
+            overlap: 7,
+            overlaps: 3,
         };
-        let mut expected = [0; 24];
+        let mut expected = [0; 32];
         expected[0..4].copy_from_slice(&0x0102_0304_u32.to_ne_bytes());
         expected[4..7].copy_from_slice(&[1, 1, 0]);
         expected[8..12].copy_from_slice(&5_u32.to_ne_bytes());
         expected[12..15].copy_from_slice(&[2, 0, 1]);
         expected[16..24].copy_from_slice(&1_u64.to_ne_bytes());
+        expected[24..32].copy_from_slice(&7_u64.to_ne_bytes());
         assert_eq!(filters.to_bytes(), expected);
     }
 }

@@ -1,6 +1,6 @@
 //! Puts the programs and maps into the kernel and attaches them.
 
-use super::attach::{self, Hook};
+use super::attach;
 use super::clsact::{self, Side};
 use super::decode::Decoder;
 use super::error::Error as PacketError;
@@ -9,7 +9,7 @@ use super::interfaces::{self, Interface};
 use super::record::{self, Configuration};
 use super::shared::Shared;
 use super::sockets::{self, Wanted};
-use super::{Options, Packets};
+use super::{Options, Packets, Place};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};
@@ -50,6 +50,9 @@ const RECV: u32 = 1;
 fn sides(interface: &Interface) -> &'static [Side] {
     if interface.loopback { &[Side::Ingress] } else { &[Side::Ingress, Side::Egress] }
 }
+
+/// Programs that expressions became.
+type Loaded = BTreeMap<(LinkType, u32), OwnedFd>;
 
 impl Packets {
     /// Loads the programs and attaches them; from then on packets are captured.
@@ -110,7 +113,7 @@ impl Packets {
         let mut packets = Self {
             hooks: Vec::new(),
             links: Vec::new(),
-            filters: Vec::new(),
+            filters: BTreeMap::new(),
             decoder: Decoder::new(Clock::new(), interfaces.len()),
             interfaces,
             object,
@@ -221,7 +224,57 @@ impl Packets {
         filters: &BTreeMap<LinkType, Filter>,
         links: bool,
     ) -> Result<(), Error> {
-        let mut loaded: BTreeMap<(LinkType, u32), OwnedFd> = BTreeMap::new();
+        let loaded = self.load_filters(expression, filters)?;
+        let mut hooks: Vec<Place> = Vec::new();
+        for (number, interface) in self.interfaces.iter().enumerate() {
+            let raw = interface.link_type == LinkType::Raw;
+            let value = record::interface(number as u16, raw, interface.loopback);
+            self.map("interfaces")?
+                .update(&interface.index.to_ne_bytes(), &value, MapFlags::ANY)
+                .map_err(|source| Error::Map { map: "interfaces", source })?;
+            for side in sides(interface) {
+                let attach = |program: BorrowedFd<'_>| attach::attach(program, interface, *side, links);
+                let hook = self.with_program(&loaded, interface, *side, attach)??;
+                hooks.push(Place { hook, interface: number, side: *side });
+            }
+        }
+        self.hooks = hooks;
+        self.filters = loaded;
+        Ok(())
+    }
+
+    /// Puts the programs of another expression in the place of those that are there.
+    pub(super) fn exchange_filter(&mut self, expression: &str) -> Result<(), Error> {
+        let filters = filters(Some(expression), &self.interfaces)?;
+        let loaded = self.load_filters(expression, &filters)?;
+        for (number, place) in self.hooks.iter().enumerate() {
+            let Err(source) = self.exchange(place, &loaded)? else { continue };
+            for before in &self.hooks[..number] {
+                // It was there a moment ago.
+                let _ = self.exchange(before, &self.filters)?;
+            }
+            return Err(match source.kind() {
+                io::ErrorKind::Unsupported => PacketError::Kernel("links at TC hooks (Linux 6.6)"),
+                _ => PacketError::FilterLoad { expression: expression.to_owned(), source },
+            }
+            .into());
+        }
+        self.filters = loaded;
+        Ok(())
+    }
+
+    fn exchange(&self, place: &Place, loaded: &Loaded) -> Result<io::Result<()>, Error> {
+        let interface = &self.interfaces[place.interface];
+        self.with_program(loaded, interface, place.side, |program| place.hook.exchange(program))
+    }
+
+    /// The expression's programs for each type of interface and direction.
+    fn load_filters(
+        &self,
+        expression: &str,
+        filters: &BTreeMap<LinkType, Filter>,
+    ) -> Result<Loaded, Error> {
+        let mut loaded = Loaded::new();
         for (link_type, filter) in filters {
             let captures = self.map("captures")?;
             for direction in [SEND, RECV] {
@@ -235,28 +288,25 @@ impl Packets {
                 loaded.insert((*link_type, direction), program);
             }
         }
-        let mut hooks: Vec<Hook> = Vec::new();
-        let ingress = self.program("packets_ingress")?;
-        let egress = self.program("packets_egress")?;
-        for (number, interface) in self.interfaces.iter().enumerate() {
-            let raw = interface.link_type == LinkType::Raw;
-            let value = record::interface(number as u16, raw, interface.loopback);
-            self.map("interfaces")?
-                .update(&interface.index.to_ne_bytes(), &value, MapFlags::ANY)
-                .map_err(|source| Error::Map { map: "interfaces", source })?;
-            for side in sides(interface) {
-                let (direction, unfiltered) = match side {
-                    Side::Ingress => (RECV, ingress.as_fd()),
-                    Side::Egress => (SEND, egress.as_fd()),
-                };
-                let program: BorrowedFd<'_> =
-                    loaded.get(&(interface.link_type, direction)).map_or(unfiltered, AsFd::as_fd);
-                hooks.push(attach::attach(program, interface, *side, links)?);
-            }
+        Ok(loaded)
+    }
+
+    /// Gives `act` the program that sees an interface's packets first: the expression's, or else ours.
+    fn with_program<T>(
+        &self,
+        loaded: &Loaded,
+        interface: &Interface,
+        side: Side,
+        act: impl FnOnce(BorrowedFd<'_>) -> T,
+    ) -> Result<T, Error> {
+        let (direction, unfiltered) = match side {
+            Side::Ingress => (RECV, "packets_ingress"),
+            Side::Egress => (SEND, "packets_egress"),
+        };
+        match loaded.get(&(interface.link_type, direction)) {
+            Some(program) => Ok(act(program.as_fd())),
+            None => Ok(act(self.program(unfiltered)?.as_fd())),
         }
-        self.hooks = hooks;
-        self.filters = loaded.into_values().collect();
-        Ok(())
     }
 }
 

@@ -67,10 +67,10 @@ const TURNS: usize = 8;
 
 /// A running capture of packets.
 pub struct Packets {
-    hooks: Vec<Hook>,
+    hooks: Vec<Place>,
     links: Vec<Link>,
     /// Programs that compiled expressions became; kept so that others see that they are in use.
-    filters: Vec<OwnedFd>,
+    filters: BTreeMap<(LinkType, u32), OwnedFd>,
     interfaces: Vec<Interface>,
     object: Object,
     reader: Reader,
@@ -114,6 +114,12 @@ impl Packets {
         let map = self.map("pids")?;
         map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
             .map_err(|source| ProbeError::Map { map: "pids", source })
+    }
+
+    /// Takes other packets from now on: each is judged by the old expression or by the new one. If that fails,
+    /// the old one stays.
+    pub fn set_filter(&mut self, expression: &str) -> Result<(), ProbeError> {
+        self.exchange_filter(expression)
     }
 
     /// Becomes readable when there is something to [`drain`](Self::drain).
