@@ -151,8 +151,9 @@ impl<'a, M: Module> Run<'a, M> {
         for fd in module.fds() {
             waiter.add(fd)?;
         }
-        let control =
-            server.map(|server| server.start(common, files.flag, &files.given)).transpose()?;
+        let control = server
+            .map(|server| server.start(common, files.flag, &files.given, module.packet_filter()))
+            .transpose()?;
         if let Some(control) = &control {
             waiter.add(control.fd())?;
         }

@@ -110,6 +110,17 @@ pub(crate) trait Module {
         bail!(CANNOT_CHANGE)
     }
 
+    /// Which packets are captured, in tcpdump's language; empty is all, or none are.
+    fn packet_filter(&self) -> &str {
+        ""
+    }
+
+    /// Captures packets that this expression takes, from now on; empty is all.
+    fn set_packet_filter(&mut self, expression: &str) -> anyhow::Result<()> {
+        let _ = expression;
+        bail!(CANNOT_CHANGE)
+    }
+
     /// Writes records like this from now on.
     fn set_view(&mut self, view: View) -> anyhow::Result<()> {
         let _ = view;

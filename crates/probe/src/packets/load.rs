@@ -233,7 +233,8 @@ impl Packets {
                 .update(&interface.index.to_ne_bytes(), &value, MapFlags::ANY)
                 .map_err(|source| Error::Map { map: "interfaces", source })?;
             for side in sides(interface) {
-                let attach = |program: BorrowedFd<'_>| attach::attach(program, interface, *side, links);
+                let attach =
+                    |program: BorrowedFd<'_>| attach::attach(program, interface, *side, links);
                 let hook = self.with_program(&loaded, interface, *side, attach)??;
                 hooks.push(Place { hook, interface: number, side: *side });
             }
@@ -254,7 +255,7 @@ impl Packets {
                 let _ = self.exchange(before, &self.filters)?;
             }
             return Err(match source.kind() {
-                io::ErrorKind::Unsupported => PacketError::Kernel("links at TC hooks (Linux 6.6)"),
+                io::ErrorKind::Unsupported => PacketError::Exchange,
                 _ => PacketError::FilterLoad { expression: expression.to_owned(), source },
             }
             .into());

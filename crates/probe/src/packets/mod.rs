@@ -23,10 +23,12 @@ use crate::features::Without;
 use crate::intake::Intake;
 use crate::reader::Reader;
 use attach::Hook;
+use clsact::Side;
 use decode::Decoder;
 use event::Packet;
 use libbpf_rs::{Link, MapCore, MapFlags, Object};
 use shared::Shared;
+use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -64,6 +66,14 @@ pub struct Options {
 
 /// [`Packets::drain`] returns after so many turns.
 const TURNS: usize = 8;
+
+/// Where a program is.
+struct Place {
+    hook: Hook,
+    /// The number of the interface.
+    interface: usize,
+    side: Side,
+}
 
 /// A running capture of packets.
 pub struct Packets {

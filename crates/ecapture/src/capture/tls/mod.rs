@@ -143,6 +143,17 @@ impl Module for Tls {
         self.text.as_mut().map_or(Ok(()), |text| text.set_view(view))
     }
 
+    fn packet_filter(&self) -> &str {
+        self.packets.as_ref().map_or("", Packets::filter)
+    }
+
+    fn set_packet_filter(&mut self, expression: &str) -> anyhow::Result<()> {
+        match &mut self.packets {
+            Some(packets) => packets.set_filter(expression),
+            None => bail!("a packet filter goes with -m pcap only"),
+        }
+    }
+
     fn attached(&self) -> usize {
         self.attached.len()
     }

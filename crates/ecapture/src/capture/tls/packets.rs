@@ -85,7 +85,8 @@ impl Opened {
             names.push(interface.name.as_str());
         }
         tracing::info!("capturing packets on {}", names.join(", "));
-        Ok(Packets { capture, holdback, file, to_stdout, started, error: None })
+        let filter = packets.filter.clone().unwrap_or_default();
+        Ok(Packets { capture, holdback, file, filter, to_stdout, started, error: None })
     }
 }
 
@@ -94,6 +95,7 @@ pub(super) struct Packets {
     capture: probe::packets::Packets,
     holdback: Holdback,
     file: Pcapng,
+    filter: String,
     to_stdout: bool,
     started: Timestamp,
     error: Option<PcapngError>,
@@ -102,6 +104,18 @@ pub(super) struct Packets {
 impl Packets {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.capture.fd()
+    }
+
+    /// Takes other packets from now on.
+    pub(super) fn set_filter(&mut self, expression: &str) -> anyhow::Result<()> {
+        self.capture.set_filter(expression)?;
+        expression.clone_into(&mut self.filter);
+        Ok(())
+    }
+
+    /// Which packets it takes.
+    pub(super) fn filter(&self) -> &str {
+        &self.filter
     }
 
     /// What is to know which connections packets belong to.
