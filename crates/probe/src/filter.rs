@@ -17,6 +17,36 @@ pub struct Filter {
     pub cgroup: Option<OwnedFd>,
 }
 
+impl Filter {
+    /// Where filters do not change: says it to the programs once.
+    pub(crate) fn set_once(&self, object: &Object) -> Result<(), Error> {
+        for pid in self.pids.iter().flatten() {
+            object::add_pid(object, *pid)?;
+        }
+        self.cgroup.as_ref().map_or(Ok(()), |cgroup| object::set_cgroup(object, cgroup))
+    }
+}
+
+/// Forgets what the map `name` holds of processes other than `pids`, which have no probes any more: they would
+/// be taken for what they were when they get some again. `process` tells a key's.
+pub(crate) fn forget(
+    object: &Object,
+    name: &'static str,
+    pids: Option<&[u32]>,
+    process: fn(&[u8]) -> Option<u32>,
+) -> Result<(), Error> {
+    let Some(pids) = pids else { return Ok(()) };
+    let map = object::map(object, name)?;
+    let keys: Vec<Vec<u8>> = map.keys().collect();
+    for key in keys {
+        if process(&key).is_some_and(|pid| !pids.contains(&pid)) {
+            // One that is gone by now is as good.
+            let _ = map.delete(&key);
+        }
+    }
+    Ok(())
+}
+
 /// `struct filter`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Raw {

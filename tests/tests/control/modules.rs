@@ -4,6 +4,8 @@ use super::Served;
 use e2e::calls::{self, Call, Calls};
 use e2e::certificate::Certificate;
 use e2e::curl::{Http, curl};
+use e2e::database::statement::{self, Query};
+use e2e::database::{mysql, postgres};
 use e2e::go::{Build, Client, Peer, Server, Transfers, certificate, transfer};
 use e2e::line::Direction;
 use e2e::nginx::Nginx;
@@ -287,4 +289,91 @@ fn changes_miss_no_key() {
     let own = keylog::own(&own);
     let missing: Vec<_> = own.difference(&keys).collect();
     assert!(!own.is_empty() && missing.is_empty(), "{} of {}", missing.len(), own.len());
+}
+
+/// What one client had executed while the capture changed: each statement once, in order.
+fn assert_statements(
+    captured: &Captured,
+    mine: impl Fn(&Query) -> bool,
+    sent: &[(String, String)],
+) {
+    captured.assert_whole();
+    let statements = statement::read(&captured.stdout);
+    let seen: Vec<(String, String)> = statements
+        .into_iter()
+        .filter(mine)
+        .map(|query| {
+            assert_eq!((query.outcome.as_str(), &query.incomplete), ("done", &None), "{query:?}");
+            (query.op.unwrap_or_default(), query.query.unwrap_or_default())
+        })
+        .collect();
+    let first = seen.iter().zip(sent).find(|(seen, sent)| seen != sent);
+    assert_eq!((seen.len(), first), (sent.len(), None));
+}
+
+#[test]
+fn changes_miss_no_statement_of_postgresql() {
+    needs_bpf!();
+    let scratch = Scratch::new();
+    let server = postgres::Server::start(&scratch, "trixie");
+    let served = Served::of("postgres", &scratch, &["--format", "json"]);
+    let mut client = server.connect();
+    let backend = client.backend;
+    let cycle = [
+        json!({ "PostgresPath": server.file() }),
+        json!({ "cgroup_path": cgroup::root() }),
+        json!({ "pid": backend }),
+        json!({ "cgroup_path": "", "postgrespath": "" }),
+        json!({ "pid": 0 }),
+    ];
+    let mut sent = Vec::new();
+    let replaced = change_while(&served, &cycle, 20, || {
+        let number = sent.len();
+        let (text, name) = (format!("select {number}"), format!("s{number}"));
+        client.query(&text).unwrap();
+        client.prepare(&name, &text).unwrap();
+        client.execute(&name).unwrap();
+        let operations = ["query", "prepare", "bind", "execute"];
+        sent.extend(operations.map(|operation| (operation.to_owned(), text.clone())));
+    });
+    assert_eq!(replaced, 16);
+    drop(client);
+    let captured = served.capture.stop();
+    assert_statements(&captured, |query| u64::from(query.pid) == backend, &sent);
+}
+
+#[test]
+fn changes_miss_no_statement_of_mariadb() {
+    needs_bpf!();
+    let scratch = Scratch::new();
+    let server = mysql::Server::start(&scratch, "trixie");
+    let served = Served::of("mysqld", &scratch, &["--format", "json"]);
+    let mut client = server.connect();
+    let (pid, connection) = (server.pid(), client.connection);
+    let cycle = [
+        json!({ "MysqldPath": server.file() }),
+        json!({ "cgroup_path": cgroup::root() }),
+        json!({ "pid": pid }),
+        json!({ "cgroup_path": "", "mysqldpath": "" }),
+        json!({ "pid": 0 }),
+    ];
+    let mut sent = Vec::new();
+    let replaced = change_while(&served, &cycle, 20, || {
+        let text = format!("select {}", sent.len());
+        let mut note = |operation: &str| sent.push((operation.to_owned(), text.clone()));
+        for _ in 0..20 {
+            client.query(&text).unwrap();
+            note("query");
+        }
+        let statement = client.prepare(&text).unwrap();
+        client.execute(statement).unwrap();
+        client.close(statement);
+        note("prepare");
+        note("execute");
+    });
+    assert_eq!(replaced, 16);
+    drop(client);
+    let captured = served.capture.stop();
+    let mine = |query: &Query| query.pid == pid && query.connection == Some(connection);
+    assert_statements(&captured, mine, &sent);
 }

@@ -1,13 +1,13 @@
 //! The modules for databases: the statements that MySQL, MariaDB and PostgreSQL servers execute.
 
 use super::balance::{Balance, FunctionReport, LibraryReport, Queries};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Files, Module, Scope, View};
 use super::output::Writer;
 use super::{Common, capture};
 use crate::database::{self, Kind, Planned};
 use cli::{DatabaseConfig, DatabaseKind};
 use event::LossTable;
-use probe::database::{Capture, Options};
+use probe::database::{Capture, Function, Options, Placing};
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,12 +48,23 @@ struct Databases {
     capture: Capture,
     writer: Writer,
     to_stdout: bool,
-    attached: Vec<Planned>,
+    /// With their numbers in the capture.
+    attached: Vec<(usize, Planned)>,
+}
+
+fn placing<'a>(planned: &'a Planned, functions: &'a [Function]) -> Placing<'a> {
+    Placing {
+        library: planned.library.clone(),
+        file: &planned.file,
+        system: planned.system(),
+        memory: planned.memory(),
+        functions,
+    }
 }
 
 impl Databases {
     fn load(config: &DatabaseConfig, writer: Writer, scope: Scope) -> anyhow::Result<Self> {
-        let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, changeable } = scope;
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             queue_bytes: QUEUE,
@@ -63,6 +74,7 @@ impl Databases {
             follow_children,
             uid,
             cgroup,
+            changeable,
         })?;
         for note in capture.notes() {
             tracing::warn!("{note}");
@@ -80,13 +92,8 @@ impl Module for Databases {
     }
 
     fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
-        self.capture.attach(
-            planned.library.clone(),
-            &planned.file,
-            planned.system(),
-            planned.memory(),
-            &planned.functions(),
-        )?;
+        let functions = planned.functions();
+        let number = self.capture.attach(&placing(&planned, &functions))?;
         tracing::info!(
             "attached to {} ({}), {} functions",
             planned.library.path,
@@ -96,8 +103,28 @@ impl Module for Databases {
         for note in &planned.plan.notes {
             tracing::warn!("{}: {note}", planned.library.path);
         }
-        self.attached.push(*planned);
+        self.attached.push((number, *planned));
         Ok(())
+    }
+
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        Ok(self.capture.set_filter(&scope.filter()?)?)
+    }
+
+    fn replace(&mut self, plans: Vec<Self::Plan>, scope: &Scope) -> anyhow::Result<()> {
+        let functions: Vec<_> = plans.iter().map(|planned| planned.functions()).collect();
+        let placings: Vec<_> = plans
+            .iter()
+            .zip(&functions)
+            .map(|(planned, functions)| placing(planned, functions))
+            .collect();
+        let numbers = self.capture.replace(&placings, scope.pids.clone())?;
+        self.attached = numbers.into_iter().zip(plans.into_iter().map(|plan| *plan)).collect();
+        self.set_scope(scope)
+    }
+
+    fn set_view(&mut self, view: View) -> anyhow::Result<()> {
+        self.writer.set_view(view)
     }
 
     fn attached(&self) -> usize {
@@ -148,13 +175,13 @@ impl Module for Databases {
         }
         self.writer.add_losses(&mut lost);
         let destinations = self.writer.destinations();
-        let servers = self.attached.iter().enumerate().map(|(number, planned)| LibraryReport {
+        let servers = self.attached.iter().map(|(number, planned)| LibraryReport {
             path: planned.library.path.clone(),
             build_id: planned.library.build_id.clone(),
             version: planned.plan.version.clone(),
             functions: self
                 .capture
-                .hits(number)
+                .hits(*number)
                 .into_iter()
                 .zip(&planned.plan.probes)
                 .map(|((name, hits), probe)| FunctionReport {

@@ -51,6 +51,12 @@ pub(crate) struct View {
 }
 
 impl Scope {
+    /// As the programs in the kernel take it.
+    pub(crate) fn filter(&self) -> std::io::Result<probe::tls::Filter> {
+        let Self { pids, uid, cgroup, .. } = self.try_clone()?;
+        Ok(probe::tls::Filter { pids, uid, cgroup })
+    }
+
     /// For a second set of programs.
     pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
         Ok(Self {

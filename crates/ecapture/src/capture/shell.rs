@@ -1,13 +1,13 @@
 //! The modules for shells: what people type into bash and zsh.
 
 use super::balance::{Balance, Commands, LibraryReport};
-use super::module::{Drained, Files, Module, Scope};
+use super::module::{Drained, Files, Module, Scope, View};
 use super::output::Writer;
 use super::{Common, capture};
 use crate::shell::{self, Planned};
 use cli::{ShellConfig, ShellKind};
 use event::{Command, LossTable};
-use probe::shell::{Capture, Options};
+use probe::shell::{Capture, Options, Placing};
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,7 +61,7 @@ struct Shells {
 
 impl Shells {
     fn load(config: &ShellConfig, writer: Writer, scope: Scope) -> anyhow::Result<Self> {
-        let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, changeable } = scope;
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             use_btf,
@@ -70,6 +70,7 @@ impl Shells {
             follow_children,
             uid,
             cgroup,
+            changeable,
         })?;
         for note in capture.notes() {
             tracing::warn!("{note}");
@@ -88,6 +89,14 @@ impl Shells {
     }
 }
 
+fn placing(planned: &Planned) -> Placing<'_> {
+    Placing {
+        library: planned.library.clone(),
+        file: &planned.file,
+        shell: &planned.shell,
+    }
+}
+
 impl Module for Shells {
     type Plan = Box<Planned>;
 
@@ -96,7 +105,7 @@ impl Module for Shells {
     }
 
     fn attach(&mut self, planned: Self::Plan) -> anyhow::Result<()> {
-        self.capture.attach(planned.library.clone(), &planned.file, &planned.shell)?;
+        self.capture.attach(&placing(&planned))?;
         tracing::info!(
             "attached to {} ({} {})",
             planned.library.path,
@@ -108,6 +117,21 @@ impl Module for Shells {
         }
         self.attached.push(*planned);
         Ok(())
+    }
+
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        Ok(self.capture.set_filter(&scope.filter()?)?)
+    }
+
+    fn replace(&mut self, plans: Vec<Self::Plan>, scope: &Scope) -> anyhow::Result<()> {
+        let placings: Vec<_> = plans.iter().map(|planned| placing(planned)).collect();
+        self.capture.replace(&placings, scope.pids.clone())?;
+        self.attached = plans.into_iter().map(|plan| *plan).collect();
+        self.set_scope(scope)
+    }
+
+    fn set_view(&mut self, view: View) -> anyhow::Result<()> {
+        self.writer.set_view(view)
     }
 
     fn attached(&self) -> usize {

@@ -31,7 +31,9 @@ const volatile struct configuration configuration = {};
 /* Mapped by user space. */
 struct shared shared = {};
 
+#define CHANGEABLE_FILTER
 #include "filter.h"
+#include "overlap.h"
 #include "uprobe.h"
 #include "../tls/ring_buffer.h"
 
@@ -123,6 +125,12 @@ static __always_inline __u32 cookie_role(__u64 cookie)
 	return (cookie >> 32) & 0xff;
 }
 
+/* A probe that takes the place of this one has seen to this hit. */
+static __always_inline bool seen(__u64 cookie)
+{
+	return seen_by_newer((cookie >> 56) & 1, (__u32)cookie);
+}
+
 static __always_inline void hit(__u64 cookie)
 {
 	__u32 function = (cookie >> 16) & (MAX_FUNCTIONS - 1);
@@ -144,6 +152,14 @@ static __always_inline struct thread *get_thread(__u64 pid_tgid)
 		return thread;
 	bpf_map_update_elem(&threads, &pid_tgid, &fresh, BPF_NOEXIST);
 	return this_thread(pid_tgid);
+}
+
+/* A statement that was begun is followed to its end, whatever is wanted by then. */
+static __always_inline bool is_followed(__u64 pid_tgid)
+{
+	struct thread *thread = this_thread(pid_tgid);
+
+	return thread && thread->id;
 }
 
 /* The pointer or number at `place` of a session; false if it cannot be had. */
@@ -421,6 +437,8 @@ int mysql_dispatch(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	if (!wanted(pid_tgid))
 		return 0;
 	hit(cookie);
@@ -495,7 +513,7 @@ int mysql_dispatch_return(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (seen(cookie))
 		return 0;
 	thread = this_thread(pid_tgid);
 	output = this_output(ctx);
@@ -526,6 +544,8 @@ int mysql_execute(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id || thread->has_text || thread->session != session)
 		return 0;
@@ -553,6 +573,8 @@ int mysql_ok(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -571,6 +593,8 @@ int mysql_error(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -601,11 +625,14 @@ int pg_activity(struct pt_regs *ctx)
 	__u64 pid_tgid = bpf_get_current_pid_tgid(), cookie = cookie_of(ctx);
 	__u64 text = PT_REGS_PARM2(ctx), site = PT_REGS_IP(ctx);
 	__u32 number = cookie_server(cookie);
+	bool is_wanted = wanted(pid_tgid);
 	struct thread *thread;
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (seen(cookie))
+		return 0;
+	if (!is_wanted && !is_followed(pid_tgid))
 		return 0;
 	hit(cookie);
 	output = this_output(ctx);
@@ -632,6 +659,8 @@ int pg_activity(struct pt_regs *ctx)
 			return 0;
 		end(output, thread, pid_tgid, bpf_ktime_get_ns());
 	}
+	if (!is_wanted)
+		return 0;
 	begin(output, thread, pid_tgid, number, 0, thread->message);
 	emit_text(output, thread, pid_tgid, text, 0, true);
 	return 0;
@@ -647,6 +676,8 @@ int pg_query(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	if (!wanted(pid_tgid))
 		return 0;
 	hit(cookie);
@@ -669,7 +700,9 @@ int pg_message(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (seen(cookie))
+		return 0;
+	if (!wanted(pid_tgid) && !is_followed(pid_tgid))
 		return 0;
 	thread = get_thread(pid_tgid);
 	output = this_output(ctx);
@@ -696,7 +729,9 @@ int pg_message_return(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (seen(cookie))
+		return 0;
+	if (!wanted(pid_tgid) && !is_followed(pid_tgid))
 		return 0;
 	/* Counted at the entry; an instance of the program for each function needs a cookie. */
 	if (!cookie_role(cookie))
@@ -731,6 +766,8 @@ int pg_done(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -757,6 +794,8 @@ int pg_report_start(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -775,6 +814,8 @@ int pg_report_code(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -794,6 +835,8 @@ int pg_report_sent(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	server = bpf_map_lookup_elem(&servers, &number);
 	if (!thread || !thread->id || !server || thread->report_level < server->error_level)

@@ -293,11 +293,6 @@ impl Tls {
 }
 
 impl Scope {
-    fn filter(&self) -> anyhow::Result<probe::tls::Filter> {
-        let Self { pids, uid, cgroup, .. } = self.try_clone()?;
-        Ok(probe::tls::Filter { pids, uid, cgroup })
-    }
-
     /// For the part that captures plaintext.
     fn for_text(&self, config: &TlsConfig) -> anyhow::Result<probe::tls::Options> {
         let Self { pids, follow_children, uid, cgroup, use_btf, changeable } = self.try_clone()?;
