@@ -11,6 +11,7 @@ use e2e::line::Direction;
 use e2e::nginx::Nginx;
 use e2e::peer::libssl;
 use e2e::process::run;
+use e2e::shells::{Shell, commands};
 use e2e::stream::streams;
 use e2e::suite::Suite;
 use e2e::{Captured, Payload, Scratch, cgroup, keylog, line, needs_bpf};
@@ -376,4 +377,83 @@ fn changes_miss_no_statement_of_mariadb() {
     let captured = served.capture.stop();
     let mine = |query: &Query| query.pid == pid && query.connection == Some(connection);
     assert_statements(&captured, mine, &sent);
+}
+
+/// What is typed into a shell while the capture changes: each command once, with its own status.
+fn assert_shell_misses_nothing(name: &'static str) {
+    let scratch = Scratch::new();
+    let shell = Shell::of("trixie", name);
+    let mut terminal = shell.start(&scratch);
+    let served = Served::of(name, &scratch, &["--format", "json", "--strict"]);
+    let pid = terminal.pid();
+    let key = format!("{name}path");
+    let cycle = [
+        json!({ &key: shell.path }),
+        json!({ "cgroup_path": cgroup::root() }),
+        json!({ "pid": pid }),
+        json!({ "cgroup_path": "", &key: "" }),
+        json!({ "pid": 0 }),
+    ];
+    let mut typed = Vec::new();
+    let replaced = change_while(&served, &cycle, 20, || {
+        let status = i32::try_from(typed.len() % 100).unwrap();
+        let line = format!(": {}; (exit {status})", typed.len());
+        terminal.run(&line);
+        typed.push((line, Some(status), "returned".to_owned()));
+    });
+    assert_eq!(replaced, 16);
+    terminal.enter("exit");
+    terminal.wait_for_end();
+    let captured = served.capture.stop();
+    captured.assert_whole();
+    let mut seen: Vec<_> = commands(&captured.stdout, pid)
+        .into_iter()
+        .map(|command| (command.line.unwrap(), command.status, command.ended))
+        .collect();
+    assert_eq!(seen.pop().map(|last| last.0), Some("exit".to_owned()));
+    let first = seen.iter().zip(&typed).find(|(seen, typed)| seen != typed);
+    assert_eq!((seen.len(), first), (typed.len(), None));
+}
+
+#[test]
+fn changes_miss_no_command_of_bash() {
+    needs_bpf!();
+    assert_shell_misses_nothing("bash");
+}
+
+#[test]
+fn changes_miss_no_command_of_zsh() {
+    needs_bpf!();
+    assert_shell_misses_nothing("zsh");
+}
+
+#[test]
+fn a_command_is_shown_to_its_end_by_whatever_filter() {
+    needs_bpf!();
+    let scratch = Scratch::new();
+    let shell = Shell::of("trixie", "bash");
+    let path = shell.path.to_str().unwrap();
+    let served = Served::of("bash", &scratch, &["--format", "json", "--bash", path]);
+    let mut terminal = shell.start(&scratch);
+    let said = Payload::marker();
+    // What is echoed is not what is waited for.
+    let long = format!("echo {}\"\"{}; read; (exit 3)", &said[..9], &said[9..]);
+    terminal.enter(&long);
+    terminal.wait_for(&said);
+    assert_eq!(served.configure(r#"{"uid":65534}"#).json()["data"]["probes"], "kept");
+    terminal.run("");
+    terminal.run("echo unwanted");
+    assert_eq!(served.configure(r#"{"uid":0}"#).code(), 0);
+    terminal.run("echo wanted again");
+    terminal.enter("exit");
+    terminal.wait_for_end();
+    let captured = served.capture.stop();
+    captured.assert_whole();
+    let seen: Vec<_> = commands(&captured.stdout, terminal.pid())
+        .into_iter()
+        .map(|command| (command.line.unwrap(), command.status))
+        .collect();
+    let expected = [(long, Some(3)), ("echo wanted again".to_owned(), Some(0))];
+    assert_eq!(seen[..2], expected, "{seen:?}");
+    assert_eq!((seen.len(), seen[2].0.as_str()), (3, "exit"));
 }

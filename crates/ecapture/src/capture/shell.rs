@@ -90,11 +90,7 @@ impl Shells {
 }
 
 fn placing(planned: &Planned) -> Placing<'_> {
-    Placing {
-        library: planned.library.clone(),
-        file: &planned.file,
-        shell: &planned.shell,
-    }
+    Placing { library: planned.library.clone(), file: &planned.file, shell: &planned.shell }
 }
 
 impl Module for Shells {

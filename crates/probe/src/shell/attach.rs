@@ -1,8 +1,8 @@
 //! Puts probes on one shell's file.
 
-use super::{Capture, forget};
 use super::assemble::{File as Attached, Kind};
 use super::record::{self, MAX_FILES};
+use super::{Capture, forget};
 use crate::attach::{self, Probe, close_all};
 use crate::error::Error;
 use event::Library;
@@ -78,11 +78,7 @@ impl Capture {
 
     /// Puts probes into these shells and no others, in processes `pids`. If that fails, the probes are where they
     /// were. Each command is captured once: see `include/overlap.h`.
-    pub fn replace(
-        &mut self,
-        shells: &[Placing<'_>],
-        pids: Option<Vec<u32>>,
-    ) -> Result<(), Error> {
+    pub fn replace(&mut self, shells: &[Placing<'_>], pids: Option<Vec<u32>>) -> Result<(), Error> {
         // Whom the user names now is wanted without the children.
         let follow = self.follow_children && pids == self.pids;
         let whom = attach::Place::pids(pids.as_deref(), follow);
@@ -124,8 +120,7 @@ impl Capture {
             source: source.into(),
         })?;
         let identity = (metadata.dev(), metadata.ino());
-        let known =
-            self.placed.iter().position(|(known, is)| *known == identity && is == *shell);
+        let known = self.placed.iter().position(|(known, is)| *known == identity && is == *shell);
         let number = known.unwrap_or(self.files.len());
         if number >= MAX_FILES {
             let path = library.path.clone();

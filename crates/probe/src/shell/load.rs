@@ -11,9 +11,7 @@ use crate::filter::{Filter, Filters};
 use crate::mapping::page_size;
 use crate::memory;
 use crate::ring::{BpfRing, Buffer, Rings};
-use libbpf_rs::{
-    MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramAttachType,
-};
+use libbpf_rs::{MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramAttachType};
 use std::io;
 use std::os::fd::AsFd;
 
