@@ -5,6 +5,7 @@ mod flood;
 mod http;
 mod modules;
 mod reload;
+mod servers_and_shells;
 mod stream;
 
 use e2e::nginx::free_port;

@@ -1,17 +1,14 @@
-//! Changes under load of modules other than `tls`: every call is captured once.
+//! Changes under load of keys, packets, and TLS libraries other than OpenSSL: everything is captured once.
 
 use super::Served;
 use e2e::calls::{self, Call, Calls};
 use e2e::certificate::Certificate;
 use e2e::curl::{Http, curl};
-use e2e::database::statement::{self, Query};
-use e2e::database::{mysql, postgres};
 use e2e::go::{Build, Client, Peer, Server, Transfers, certificate, transfer};
 use e2e::line::Direction;
 use e2e::nginx::Nginx;
 use e2e::peer::libssl;
 use e2e::process::run;
-use e2e::shells::{Shell, commands};
 use e2e::stream::streams;
 use e2e::suite::Suite;
 use e2e::{Captured, Payload, Scratch, cgroup, keylog, line, needs_bpf};
@@ -28,8 +25,8 @@ use std::time::Duration;
 /// Makes the changes of `cycle`, again and again, while `work` goes on; how often probes were replaced.
 ///
 /// The work is done as often as it takes for so many changes.
-fn change_while(
-    served: &Served,
+pub(super) fn change_while(
+    running: &Served,
     cycle: &[Value],
     changes: usize,
     mut work: impl FnMut() + Send,
@@ -44,7 +41,7 @@ fn change_while(
         let mut replaced = 0;
         for change in cycle.iter().cycle().take(changes) {
             assert!(!working.is_finished(), "the work failed");
-            let answer = served.configure(&change.to_string());
+            let answer = running.configure(&change.to_string());
             // Not before the work was told to end, which would go on for ever.
             done.store(answer.code() != 0, Ordering::Relaxed);
             assert_eq!(answer.code(), 0, "{change}: {answer:?}");
@@ -64,7 +61,7 @@ fn assert_go_misses_nothing(version: &str) {
     let (scratch, certificate) = certificate();
     let server = Server::start(&peer, &certificate, &["-raw"]);
     let arguments = ["--format", "json", "--no-parse", "--mapsize", "8192"];
-    let served = Served::of("gotls", &scratch, &arguments);
+    let running = Served::of("gotls", &scratch, &arguments);
     let pid = server.pid();
     // Every one leaves the server captured.
     let cycle = [
@@ -75,14 +72,14 @@ fn assert_go_misses_nothing(version: &str) {
     ];
     let mut transfers = Transfers::new();
     let flags = ["-raw", "-workers", "8", "-calls", "40", "-sizes", "1,20000,300,100000"];
-    let replaced = change_while(&served, &cycle, 16, || {
+    let replaced = change_while(&running, &cycle, 16, || {
         for (name, count) in Client::start(&peer, &server, None, &flags).run() {
             *transfers.entry(name).or_default() += count;
         }
     });
     assert_eq!(replaced, 16);
     server.stop();
-    let captured = served.capture.stop();
+    let captured = running.capture.stop();
     assert!(captured.status.success(), "{:?}", captured.stderr);
     // Clients are unwanted now and then, and what they are about at that moment counts as lost.
     let mut seen = Transfers::new();
@@ -128,8 +125,8 @@ fn changes_of_the_packet_filter_miss_no_packet_that_both_take() {
     let first = format!("udp port {port}");
     let path = file.to_str().unwrap();
     let arguments = ["-m", "pcapng", "-i", "lo", "-w", path, "--mapsize", "8192", &first];
-    let served = Served::of("tls", &scratch, &arguments);
-    assert_eq!(served.config()["pcap_filter"], first);
+    let running = Served::of("tls", &scratch, &arguments);
+    assert_eq!(running.config()["pcap_filter"], first);
 
     let sender = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
     let marker = Payload::marker();
@@ -142,11 +139,11 @@ fn changes_of_the_packet_filter_miss_no_packet_that_both_take() {
         json!({ "PcapFilter": format!("udp dst port {port} or tcp port 1") }),
         json!({ "pcap_filter": first }),
     ];
-    let mut sent = 0;
-    let replaced = change_while(&served, &cycle, 60, || {
+    let mut count = 0;
+    let replaced = change_while(&running, &cycle, 60, || {
         for _ in 0..100 {
-            send(&marker, sent);
-            sent += 1;
+            send(&marker, count);
+            count += 1;
         }
         // As fast as these come, no ring would hold them.
         thread::sleep(Duration::from_millis(1));
@@ -160,18 +157,18 @@ fn changes_of_the_packet_filter_miss_no_packet_that_both_take() {
         (json!({ "pcapfilter": "udp", "pid": std::process::id() }), 5),
         (json!({ "pcapfilter": "udp", "uid": 65534 }), 5),
     ] {
-        let answer = served.configure(&change.to_string());
+        let answer = running.configure(&change.to_string());
         assert_eq!(answer.code(), code, "{change}: {answer:?}");
-        assert_eq!(served.config()["pcap_filter"], first);
+        assert_eq!(running.config()["pcap_filter"], first);
     }
     let (still, not) = (Payload::marker(), Payload::marker());
     send(&still, 0);
     let other = json!({ "pcapfilter": format!("udp port {}", port ^ 1) });
-    assert_eq!(served.configure(&other.to_string()).code(), 0);
+    assert_eq!(running.configure(&other.to_string()).code(), 0);
     send(&not, 0);
-    served.capture.stop().assert_whole();
+    running.capture.stop().assert_whole();
     let found = numbers(&file, marker.as_bytes());
-    assert_eq!(found, (0..sent).map(|number| (number, 1)).collect());
+    assert_eq!(found, (0..count).map(|number| (number, 1)).collect());
     assert_eq!(numbers(&file, still.as_bytes()).len(), 1);
     assert_eq!(numbers(&file, not.as_bytes()).len(), 0);
 }
@@ -209,7 +206,7 @@ fn assert_calls_miss_nothing(
     program: impl Fn() -> Command + Send + Sync,
 ) {
     let arguments = ["--format", "json", "--no-parse", "--mapsize", "8192"];
-    let served = Served::of(module, scratch, &arguments);
+    let running = Served::of(module, scratch, &arguments);
     // It has the library mapped all the time: what searches for libraries finds this one.
     let _holder = Calls::start(program());
     let group = cgroup::root();
@@ -220,12 +217,12 @@ fn assert_calls_miss_nothing(
         json!({ "cgroup_path": "" }),
     ];
     let mut runs = Vec::new();
-    let replaced = change_while(&served, &cycle, 16, || {
+    let replaced = change_while(&running, &cycle, 16, || {
         let calls = Calls::start(program());
         runs.push((calls.pid(), calls.run()));
     });
     assert_eq!(replaced, 8);
-    assert_every_call(&served.capture.stop(), &runs);
+    assert_every_call(&running.capture.stop(), &runs);
 }
 
 #[test]
@@ -267,7 +264,7 @@ fn changes_miss_no_key() {
     let nginx = Nginx::start(&scratch);
     let (log, own) = (scratch.join("captured.keys"), scratch.join("own.keys"));
     let arguments = ["-m", "keylog", "-k", log.to_str().unwrap()];
-    let served = Served::of("tls", &scratch, &arguments);
+    let running = Served::of("tls", &scratch, &arguments);
     let worker = nginx.workers[0];
     // Every one leaves the server captured, which has the same secrets as its clients.
     let cycle = [
@@ -278,182 +275,16 @@ fn changes_miss_no_key() {
         json!({ "pid": 0 }),
     ];
     let (certificate, url) = (&nginx.certificate.certificate, nginx.url("small"));
-    let replaced = change_while(&served, &cycle, 20, || {
+    let replaced = change_while(&running, &cycle, 20, || {
         let mut client = curl(Http::V1, certificate);
         client.env("SSLKEYLOGFILE", &own).args(["--output", "/dev/null"]);
         let _ = run(client.arg(&url)).success();
     });
     assert_eq!(replaced, 16);
     nginx.stop();
-    let captured = served.capture.stop();
+    let captured = running.capture.stop();
     let keys = keylog::finished(&log, &captured);
     let own = keylog::own(&own);
     let missing: Vec<_> = own.difference(&keys).collect();
     assert!(!own.is_empty() && missing.is_empty(), "{} of {}", missing.len(), own.len());
-}
-
-/// What one client had executed while the capture changed: each statement once, in order.
-fn assert_statements(
-    captured: &Captured,
-    mine: impl Fn(&Query) -> bool,
-    sent: &[(String, String)],
-) {
-    captured.assert_whole();
-    let statements = statement::read(&captured.stdout);
-    let seen: Vec<(String, String)> = statements
-        .into_iter()
-        .filter(mine)
-        .map(|query| {
-            assert_eq!((query.outcome.as_str(), &query.incomplete), ("done", &None), "{query:?}");
-            (query.op.unwrap_or_default(), query.query.unwrap_or_default())
-        })
-        .collect();
-    let first = seen.iter().zip(sent).find(|(seen, sent)| seen != sent);
-    assert_eq!((seen.len(), first), (sent.len(), None));
-}
-
-#[test]
-fn changes_miss_no_statement_of_postgresql() {
-    needs_bpf!();
-    let scratch = Scratch::new();
-    let server = postgres::Server::start(&scratch, "trixie");
-    let served = Served::of("postgres", &scratch, &["--format", "json"]);
-    let mut client = server.connect();
-    let backend = client.backend;
-    let cycle = [
-        json!({ "PostgresPath": server.file() }),
-        json!({ "cgroup_path": cgroup::root() }),
-        json!({ "pid": backend }),
-        json!({ "cgroup_path": "", "postgrespath": "" }),
-        json!({ "pid": 0 }),
-    ];
-    let mut sent = Vec::new();
-    let replaced = change_while(&served, &cycle, 20, || {
-        let number = sent.len();
-        let (text, name) = (format!("select {number}"), format!("s{number}"));
-        client.query(&text).unwrap();
-        client.prepare(&name, &text).unwrap();
-        client.execute(&name).unwrap();
-        let operations = ["query", "prepare", "bind", "execute"];
-        sent.extend(operations.map(|operation| (operation.to_owned(), text.clone())));
-    });
-    assert_eq!(replaced, 16);
-    drop(client);
-    let captured = served.capture.stop();
-    assert_statements(&captured, |query| u64::from(query.pid) == backend, &sent);
-}
-
-#[test]
-fn changes_miss_no_statement_of_mariadb() {
-    needs_bpf!();
-    let scratch = Scratch::new();
-    let server = mysql::Server::start(&scratch, "trixie");
-    let served = Served::of("mysqld", &scratch, &["--format", "json"]);
-    let mut client = server.connect();
-    let (pid, connection) = (server.pid(), client.connection);
-    let cycle = [
-        json!({ "MysqldPath": server.file() }),
-        json!({ "cgroup_path": cgroup::root() }),
-        json!({ "pid": pid }),
-        json!({ "cgroup_path": "", "mysqldpath": "" }),
-        json!({ "pid": 0 }),
-    ];
-    let mut sent = Vec::new();
-    let replaced = change_while(&served, &cycle, 20, || {
-        let text = format!("select {}", sent.len());
-        let mut note = |operation: &str| sent.push((operation.to_owned(), text.clone()));
-        for _ in 0..20 {
-            client.query(&text).unwrap();
-            note("query");
-        }
-        let statement = client.prepare(&text).unwrap();
-        client.execute(statement).unwrap();
-        client.close(statement);
-        note("prepare");
-        note("execute");
-    });
-    assert_eq!(replaced, 16);
-    drop(client);
-    let captured = served.capture.stop();
-    let mine = |query: &Query| query.pid == pid && query.connection == Some(connection);
-    assert_statements(&captured, mine, &sent);
-}
-
-/// What is typed into a shell while the capture changes: each command once, with its own status.
-fn assert_shell_misses_nothing(name: &'static str) {
-    let scratch = Scratch::new();
-    let shell = Shell::of("trixie", name);
-    let mut terminal = shell.start(&scratch);
-    let served = Served::of(name, &scratch, &["--format", "json", "--strict"]);
-    let pid = terminal.pid();
-    let key = format!("{name}path");
-    let cycle = [
-        json!({ &key: shell.path }),
-        json!({ "cgroup_path": cgroup::root() }),
-        json!({ "pid": pid }),
-        json!({ "cgroup_path": "", &key: "" }),
-        json!({ "pid": 0 }),
-    ];
-    let mut typed = Vec::new();
-    let replaced = change_while(&served, &cycle, 20, || {
-        let status = i32::try_from(typed.len() % 100).unwrap();
-        let line = format!(": {}; (exit {status})", typed.len());
-        terminal.run(&line);
-        typed.push((line, Some(status), "returned".to_owned()));
-    });
-    assert_eq!(replaced, 16);
-    terminal.enter("exit");
-    terminal.wait_for_end();
-    let captured = served.capture.stop();
-    captured.assert_whole();
-    let mut seen: Vec<_> = commands(&captured.stdout, pid)
-        .into_iter()
-        .map(|command| (command.line.unwrap(), command.status, command.ended))
-        .collect();
-    assert_eq!(seen.pop().map(|last| last.0), Some("exit".to_owned()));
-    let first = seen.iter().zip(&typed).find(|(seen, typed)| seen != typed);
-    assert_eq!((seen.len(), first), (typed.len(), None));
-}
-
-#[test]
-fn changes_miss_no_command_of_bash() {
-    needs_bpf!();
-    assert_shell_misses_nothing("bash");
-}
-
-#[test]
-fn changes_miss_no_command_of_zsh() {
-    needs_bpf!();
-    assert_shell_misses_nothing("zsh");
-}
-
-#[test]
-fn a_command_is_shown_to_its_end_by_whatever_filter() {
-    needs_bpf!();
-    let scratch = Scratch::new();
-    let shell = Shell::of("trixie", "bash");
-    let path = shell.path.to_str().unwrap();
-    let served = Served::of("bash", &scratch, &["--format", "json", "--bash", path]);
-    let mut terminal = shell.start(&scratch);
-    let said = Payload::marker();
-    // What is echoed is not what is waited for.
-    let long = format!("echo {}\"\"{}; read; (exit 3)", &said[..9], &said[9..]);
-    terminal.enter(&long);
-    terminal.wait_for(&said);
-    assert_eq!(served.configure(r#"{"uid":65534}"#).json()["data"]["probes"], "kept");
-    terminal.run("");
-    terminal.run("echo unwanted");
-    assert_eq!(served.configure(r#"{"uid":0}"#).code(), 0);
-    terminal.run("echo wanted again");
-    terminal.enter("exit");
-    terminal.wait_for_end();
-    let captured = served.capture.stop();
-    captured.assert_whole();
-    let seen: Vec<_> = commands(&captured.stdout, terminal.pid())
-        .into_iter()
-        .map(|command| (command.line.unwrap(), command.status))
-        .collect();
-    let expected = [(long, Some(3)), ("echo wanted again".to_owned(), Some(0))];
-    assert_eq!(seen[..2], expected, "{seen:?}");
-    assert_eq!((seen.len(), seen[2].0.as_str()), (3, "exit"));
 }

@@ -79,7 +79,6 @@ impl Capture {
             follow_children: u8::from(options.follow_children),
             have_cookie: u8::from(features.cookie),
             changeable: u8::from(options.changeable),
-            ..Configuration::default()
         };
         let bytes = compiled(use_btf, features.loop_helper);
         let mut open = object::open("database", bytes, &configuration, &UPROBES, features.multi)?;

@@ -3,10 +3,10 @@
  * Probes that are replaced: for a while the new ones stand beside the old ones, and each hit is to
  * count once. Included after filter.h, with CHANGEABLE_FILTER.
  *
- * Both see a hit, one directly after the other and on the same thread, the newer one first: the kernel puts a
- * consumer in front of those that are there (consumer_add in kernel/events/uprobes.c, from 3.5 to
- * 7.x). So the newer one leaves a mark for the older one, which finds none only if the hit came
- * before the newer one was there.
+ * Both see a hit, one directly after the other and on the same thread, the newer one first: the
+ * kernel puts a consumer in front of those that are there (consumer_add in kernel/events/uprobes.c,
+ * from 3.5 to 7.x). So the newer one leaves a mark for the older one, which finds none only if the
+ * hit came before the newer one was there.
  */
 #ifndef ECAPTURE_OVERLAP_H
 #define ECAPTURE_OVERLAP_H

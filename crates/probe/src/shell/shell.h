@@ -103,7 +103,7 @@ struct shell_configuration {
 	__u8 filter_cgroup;
 	__u8 follow_children;
 	__u8 have_cookie;
-	__u8 never; /* 0 */
+	__u8 never;	 /* 0 */
 	__u8 changeable; /* the filter is in `filters`, not here */
 	__u8 reserved;
 };

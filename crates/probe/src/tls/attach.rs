@@ -99,6 +99,9 @@ pub(crate) struct Placed {
     pub(crate) exit_probes: Vec<Probe>,
 }
 
+/// Puts the probes of one file in place, in these processes, as this generation; gives its number.
+type PlaceOne<P> = fn(&mut Capture, &P, &[i32], u64, &mut Placed) -> Result<usize, Error>;
+
 /// Where a library stands in the tables.
 pub(crate) struct Numbers {
     pub(crate) number: usize,
@@ -147,7 +150,7 @@ impl Capture {
         &mut self,
         files: &[P],
         pids: Option<Vec<u32>>,
-        place: fn(&mut Self, &P, &[i32], u64, &mut Placed) -> Result<usize, Error>,
+        place: PlaceOne<P>,
     ) -> Result<Vec<usize>, Error> {
         // Whom the user names now is wanted without the children.
         let follow = self.follow_children && pids == self.pids;
