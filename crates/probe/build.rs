@@ -3,7 +3,7 @@
 use libbpf_cargo::SkeletonBuilder;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::{env, error, process};
+use std::{env, error, fs, io, process};
 
 /// Each program source, the object it becomes, and what is defined for it.
 const OBJECTS: &[(&str, &str, &[&str])] = &[
@@ -38,18 +38,23 @@ const OBJECTS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
+/// Where the headers are that the sources include.
+const HEADERS: &[&str] = &[
+    "src/include",
+    "src/tls",
+    "src/gotls",
+    "src/shell",
+    "src/packets",
+    "src/keys",
+    "src/database",
+];
+
 fn main() {
-    println!("cargo::rerun-if-changed=src/include");
-    println!("cargo::rerun-if-changed=src/gotls");
-    println!("cargo::rerun-if-changed=src/tls/ring_buffer.h");
-    println!("cargo::rerun-if-changed=src/database/query.h");
-    println!("cargo::rerun-if-changed=src/tls/perf_buffer.h");
-    println!("cargo::rerun-if-changed=src/shell/shell.h");
-    println!("cargo::rerun-if-changed=src/shell/task.h");
-    for header in ["packets.h", "headers.h", "owner.h"] {
-        println!("cargo::rerun-if-changed=src/packets/{header}");
-    }
     println!("cargo::rerun-if-changed=build.rs");
+    if let Err(error) = watch_headers() {
+        eprintln!("cannot list the headers of the BPF programs: {error}");
+        process::exit(1);
+    }
     for (source, object, defines) in OBJECTS {
         println!("cargo::rerun-if-changed={source}");
         if let Err(error) = compile(source, object, defines) {
@@ -59,6 +64,19 @@ fn main() {
             process::exit(1);
         }
     }
+}
+
+/// Has cargo compile again when a header changes. A new one comes with a change of what includes it.
+fn watch_headers() -> io::Result<()> {
+    for folder in HEADERS {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "h") {
+                println!("cargo::rerun-if-changed={}", path.display());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn compile(source: &str, object: &str, defines: &[&str]) -> Result<(), Box<dyn error::Error>> {

@@ -92,6 +92,13 @@ impl Peer {
         Self { file: folder.join("peer"), loader }
     }
 
+    /// The same as a file of its own, which no other process has mapped.
+    #[must_use]
+    pub fn copied(&self, file: PathBuf) -> Self {
+        fs::copy(&self.file, &file).unwrap();
+        Self { file, loader: self.loader.clone() }
+    }
+
     /// The command line that runs it.
     pub fn command(&self) -> Command {
         match &self.loader {

@@ -1,6 +1,7 @@
 //! From a file that Go built to what is probed in it.
 
 use crate::analysis::{Wanted, read};
+use crate::keys;
 use anyhow::{Context as _, bail};
 use discover::Candidate;
 use event::Library;
@@ -40,13 +41,13 @@ pub(crate) fn plan(candidate: Candidate, placement: Placement) -> anyhow::Result
     Ok(GoPlanned {
         library: Library { path, build_id: analysis.build_id.clone() },
         functions: analysis.functions.iter().map(|plan| function(plan, analysis.abi)).collect(),
-        keys: keys(&analysis),
+        keys: key_functions(&analysis),
         file: candidate.file,
         analysis,
     })
 }
 
-fn keys(analysis: &GoAnalysis) -> Result<Vec<KeyFunction>, String> {
+fn key_functions(analysis: &GoAnalysis) -> Result<Vec<KeyFunction>, String> {
     let plan = &analysis.keys;
     if plan.probes.is_empty() {
         return Err(format!("writeKeyLog cannot be probed: {}", analysis.notes.join("; ")));
@@ -56,6 +57,7 @@ fn keys(analysis: &GoAnalysis) -> Result<Vec<KeyFunction>, String> {
         name: probe.name.clone(),
         entry: probe.entry.file_offset,
         source: source(probe.at_stack_check),
+        labels: keys::label_places(&plan.labels, &probe.entry),
     });
     Ok(probes.collect())
 }

@@ -1,7 +1,7 @@
 //! From what was found out about a library's secrets to the probes for them.
 
 use probe::keys::{Address, KeyFunction, Source};
-use target::{Analysis, KeyProbe, KeySource};
+use target::{Analysis, KeyLabel, KeyProbe, KeySource, Site};
 
 /// The probes for the library's secrets, or why there are none.
 pub(crate) fn functions(
@@ -11,7 +11,7 @@ pub(crate) fn functions(
     let Some(plan) = &analysis.keys else {
         return Err(analysis.keys_refused.clone().unwrap_or_else(|| "not looked for".to_owned()));
     };
-    plan.probes.iter().map(|probe| function(probe, avoid_uretprobe)).collect()
+    plan.probes.iter().map(|probe| function(probe, &plan.labels, avoid_uretprobe)).collect()
 }
 
 /// Takes the user's word for the library's version, as far as the library itself agrees: what was found
@@ -27,7 +27,19 @@ pub(crate) fn check_version(analysis: &mut Analysis, bytes: &[u8], version: &str
     }
 }
 
-fn function(probe: &KeyProbe, avoid_uretprobe: bool) -> Result<KeyFunction, String> {
+/// How far from a probe's site labels are.
+pub(crate) fn label_places(labels: &[KeyLabel], entry: &Site) -> Vec<(i64, &'static str)> {
+    labels
+        .iter()
+        .map(|label| (label.vaddr.wrapping_sub(entry.vaddr).cast_signed(), label.text))
+        .collect()
+}
+
+fn function(
+    probe: &KeyProbe,
+    labels: &[KeyLabel],
+    avoid_uretprobe: bool,
+) -> Result<KeyFunction, String> {
     let source = match &probe.source {
         KeySource::Logged { label, client_random, secret, secret_len } => Source::Logged {
             label: *label,
@@ -50,7 +62,12 @@ fn function(probe: &KeyProbe, avoid_uretprobe: bool) -> Result<KeyFunction, Stri
             }
         }
     };
-    Ok(KeyFunction { name: probe.name.clone(), entry: probe.entry.file_offset, source })
+    Ok(KeyFunction {
+        name: probe.name.clone(),
+        entry: probe.entry.file_offset,
+        source,
+        labels: label_places(labels, &probe.entry),
+    })
 }
 
 fn address(address: &target::Address) -> Address {

@@ -10,6 +10,7 @@
 //!
 //! `Send`/`Recv`, `local`/`remote` are always from the traced program's view.
 
+mod body;
 mod command;
 mod connection;
 mod input;
@@ -20,6 +21,7 @@ mod query;
 mod secret;
 mod time;
 
+pub use body::{Body, HeldBody, plain_len};
 pub use command::{Command, CommandEnding};
 pub use connection::{ConnId, Connection, Direction, Library};
 pub use input::{Chunk, Event, Hole, HoleCause};

@@ -1,6 +1,6 @@
 //! What the flow makes of the events: one record is one thing to show.
 
-use crate::{Connection, Direction, Hole, Timestamp};
+use crate::{Body, Connection, Direction, Hole, Timestamp};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -142,7 +142,7 @@ pub struct HttpMessage<'a> {
     pub trailers: &'a [Field<'a>],
     /// The body without transfer coding, content codings removed as `coding` says. Empty if it
     /// follows in parts.
-    pub body: &'a [u8],
+    pub body: Body<'a>,
     /// What was done about the body's content coding.
     pub coding: BodyCoding,
     /// Length in bytes of the body as transferred, before content codings were removed.

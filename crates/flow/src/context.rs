@@ -3,7 +3,10 @@
 use crate::Options;
 use crate::http2::FieldList;
 use crate::stats::Shown;
-use event::{Connection, Content, Data, Direction, Field, Hole, Loss, Record, Timestamp, Unparsed};
+use event::{
+    Connection, Content, Data, Direction, Field, HeldBody, Hole, Loss, Record, Timestamp, Unparsed,
+};
+use std::sync::Arc;
 
 /// Takes records, one after the other.
 pub trait Emit {
@@ -31,9 +34,9 @@ pub(crate) struct Shared {
     pub(crate) fields: Vec<Field<'static>>,
     /// An empty list whose allocation serves the next header block.
     pub(crate) field_list: FieldList,
-    /// Empty buffers whose allocations serve the next large bodies: memory that comes fresh from the
-    /// kernel for each costs more than filling it.
-    spare: Vec<Vec<u8>>,
+    /// Bodies that were shown, whose allocations serve the next large ones once nobody keeps them any
+    /// more: memory that comes fresh from the kernel for each costs more than filling it.
+    spare: Vec<Arc<HeldBody>>,
     /// Decoded bytes of the message being shown.
     pub(crate) decoded: Vec<u8>,
     pub(crate) shown: Shown,
@@ -56,19 +59,27 @@ pub(crate) struct Context<'a> {
 
 impl Shared {
     /// A buffer for a body of which this is the first piece.
-    pub(crate) fn body_buffer(&mut self, first: &[u8]) -> Vec<u8> {
+    pub(crate) fn body_buffer(&mut self, first: &[u8]) -> HeldBody {
         /// A body that begins with less is likely to be small.
         const LARGE: usize = 4 << 10;
-        if first.len() < LARGE { Vec::new() } else { self.spare.pop().unwrap_or_default() }
+        if first.len() < LARGE {
+            return HeldBody::default();
+        }
+        let free = self.spare.iter().position(|body| Arc::strong_count(body) == 1);
+        let body = free.and_then(|free| Arc::into_inner(self.spare.swap_remove(free)));
+        body.map(|mut body| {
+            body.truncate(0);
+            body
+        })
+        .unwrap_or_default()
     }
 
-    /// Takes a body's buffer back.
-    pub(crate) fn keep_buffer(&mut self, mut buffer: Vec<u8>) {
+    /// Takes a body back that was shown.
+    pub(crate) fn keep_buffer(&mut self, body: Arc<HeldBody>) {
         const KEPT: usize = 8;
-        const SIZES: std::ops::RangeInclusive<usize> = (64 << 10)..=(2 << 20);
-        if self.spare.len() < KEPT && SIZES.contains(&buffer.capacity()) {
-            buffer.clear();
-            self.spare.push(buffer);
+        const MOST: usize = 2 << 20;
+        if self.spare.len() < KEPT && body.capacity() <= MOST {
+            self.spare.push(body);
         }
     }
 }

@@ -7,12 +7,16 @@ use crate::coding::{Codings, Decoder, Expansion};
 use crate::context::{Context, Mark};
 use crate::head::{Head, HeldHead, StartLine};
 use event::{
-    BodyCoding, Completeness, Content, Direction, Field, Hole, HttpMessage, RequestLine, Start,
-    StatusLine, Timestamp,
+    BodyCoding, Completeness, Content, Direction, Field, HeldBody, Hole, HttpMessage, RequestLine,
+    Start, StatusLine, Timestamp,
 };
 use following::Following;
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Bodies from this size on can be kept by whoever writes them.
+const LARGE: usize = 64 << 10;
 
 /// The request that a response answers: method and target in one piece.
 #[derive(Debug, Default, Clone)]
@@ -88,7 +92,7 @@ pub(crate) struct Message {
 
 #[derive(Debug)]
 enum Body {
-    Held { head: HeldHead, bytes: Vec<u8> },
+    Held { head: HeldHead, bytes: HeldBody },
     Follows(Box<Following>),
 }
 
@@ -102,7 +106,7 @@ impl Message {
         presentation: Presentation,
     ) -> Self {
         let body = if presentation == Presentation::Whole && ctx.may_hold(0) {
-            Body::Held { head: HeldHead::new(head), bytes: Vec::new() }
+            Body::Held { head: HeldHead::new(head), bytes: HeldBody::default() }
         } else {
             let following = Following::new(ctx, &codings, presentation);
             show_head(ctx, &meta, head, following.coding(&codings));
@@ -145,7 +149,7 @@ impl Message {
                 if held.capacity() == 0 {
                     *held = ctx.shared.body_buffer(bytes);
                 }
-                held.extend_from_slice(bytes);
+                held.push(bytes);
                 return;
             }
             self.release(ctx);
@@ -200,23 +204,34 @@ impl Message {
                 Shown::TooLarge
             }
             Body::Held { head, bytes } => {
+                let mut kept = None;
                 let joined = if bytes.is_empty() {
-                    tail
+                    event::Body::Borrowed(tail)
                 } else {
-                    bytes.extend_from_slice(tail);
-                    bytes
+                    bytes.push(tail);
+                    if self.codings.is_empty() && bytes.len() >= LARGE {
+                        event::Body::Held(kept.insert(Arc::new(std::mem::take(bytes))))
+                    } else {
+                        event::Body::Borrowed(bytes)
+                    }
                 };
-                with_head(ctx, head, |ctx, head| {
+                let shown = with_head(ctx, head, |ctx, head| {
                     let codings = &self.codings;
                     show_whole(ctx, &self.meta, mark.ts, head, codings, joined, trailers, cut)
-                })
+                });
+                if let Some(body) = kept {
+                    ctx.shared.keep_buffer(body);
+                }
+                shown
             }
             Body::Follows(_) => Shown::TooLarge,
         };
         if whole == Shown::Yes {
             ctx.shared.shown.bodies += tail.len() as u64;
-            if let Body::Held { bytes, .. } = self.body {
-                ctx.shared.keep_buffer(bytes);
+            if let Body::Held { bytes, .. } = self.body
+                && bytes.len() >= LARGE
+            {
+                ctx.shared.keep_buffer(Arc::new(bytes));
             }
             return;
         }
@@ -240,7 +255,7 @@ impl Message {
         body: &[u8],
     ) -> Option<Meta> {
         let ended = meta.mark.ts;
-        if show_whole(ctx, &meta, ended, head, &codings, body, &[], None) == Shown::Yes {
+        if show_whole(ctx, &meta, ended, head, &codings, body.into(), &[], None) == Shown::Yes {
             ctx.shared.shown.bodies += body.len() as u64;
             return Some(meta);
         }
@@ -280,7 +295,7 @@ fn show_whole(
     ended: Timestamp,
     head: &Head<'_>,
     codings: &Codings,
-    body: &[u8],
+    body: event::Body<'_>,
     trailers: &[Field<'_>],
     cut: Option<&'static str>,
 ) -> Shown {
@@ -292,11 +307,11 @@ fn show_whole(
         return Shown::Yes;
     }
     let mut decoded = std::mem::take(&mut ctx.shared.decoded);
-    let (result, fits) = decode(ctx, codings, body, &mut decoded, cut.is_some());
+    let (result, fits) = decode(ctx, codings, &body, &mut decoded, cut.is_some());
     if fits {
         let names = codings.names().to_owned();
         let (body, coding) = match result {
-            Ok(()) => (&*decoded, BodyCoding::Decoded(names)),
+            Ok(()) => (event::Body::Borrowed(&decoded), BodyCoding::Decoded(names)),
             Err(why) => (body, BodyCoding::Encoded(names, why)),
         };
         show(ctx, meta, ended, head, trailers, body, coding, encoded_len, completeness);
@@ -337,7 +352,8 @@ fn decode(
 
 fn show_head(ctx: &mut Context<'_>, meta: &Meta, head: &Head<'_>, coding: BodyCoding) {
     let ended = meta.mark.ts;
-    show(ctx, meta, ended, head, &[], &[], coding, 0, Completeness::BodyFollows);
+    let no_body = event::Body::Borrowed(&[]);
+    show(ctx, meta, ended, head, &[], no_body, coding, 0, Completeness::BodyFollows);
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is a field of the record")]
@@ -347,7 +363,7 @@ fn show(
     ended: Timestamp,
     head: &Head<'_>,
     trailers: &[Field<'_>],
-    body: &[u8],
+    body: event::Body<'_>,
     coding: BodyCoding,
     encoded_len: u64,
     completeness: Completeness,

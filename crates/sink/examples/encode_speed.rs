@@ -116,7 +116,7 @@ fn message<'a>(start: Start<'a>, headers: &'a [Field<'a>], body: &'a [u8]) -> Co
         start,
         headers,
         trailers: &[],
-        body,
+        body: body.into(),
         coding: BodyCoding::Identity,
         encoded_len: body.len() as u64,
         ended: Timestamp(0),

@@ -49,15 +49,31 @@ pub use text::{TextEncoder, TextOptions};
 
 pub use time::rfc3339;
 
+use event::HeldBody;
+use std::sync::Arc;
+
 /// The messages of `proto/ecapture.proto`.
 pub mod proto {
     pub use crate::protobuf::generated::*;
+}
+
+/// A body that goes out as it is, and where: before the byte at `at` of what was encoded.
+#[derive(Debug, Clone)]
+pub struct Inset {
+    at: usize,
+    body: Arc<HeldBody>,
 }
 
 /// Turns records into bytes.
 pub trait Encoder {
     /// Appends one record to `out`: a block of text, or one line of JSON.
     fn encode(&mut self, record: &event::Record<'_>, out: &mut Vec<u8>);
+
+    /// The same without a body that need not be copied, if there is one.
+    fn encode_around(&mut self, record: &event::Record<'_>, out: &mut Vec<u8>) -> Option<Inset> {
+        self.encode(record, out);
+        None
+    }
 
     /// Appends one command line to `out`.
     fn command(&mut self, command: &event::Command, out: &mut Vec<u8>);

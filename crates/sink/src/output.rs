@@ -1,6 +1,6 @@
 //! From encoded records to a file descriptor: buffered, in order, and honest about what got there.
 
-use crate::{Encoder, PrivateFileError, create_private};
+use crate::{Encoder, Inset, PrivateFileError, create_private};
 use event::{Command, Query, Record};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -100,6 +100,10 @@ pub struct Output {
     encoder: Box<dyn Encoder + Send>,
     destination: Box<dyn Destination>,
     buffer: Vec<u8>,
+    /// Bodies that belong into the buffer, in order.
+    insets: Vec<Inset>,
+    /// Their bytes.
+    inset_bytes: usize,
     /// Records in the buffer.
     buffered: u64,
     state: OutputState,
@@ -132,6 +136,8 @@ impl Output {
             encoder,
             destination,
             buffer: Vec::new(),
+            insets: Vec::new(),
+            inset_bytes: 0,
             buffered: 0,
             state: OutputState::Open,
             stats: OutputStats::default(),
@@ -142,30 +148,39 @@ impl Output {
     ///
     /// Returns what [`Output::state`] says afterwards; unless it is `Open`, the record is discarded.
     pub fn write(&mut self, record: &Record<'_>) -> Result<OutputState, OutputError> {
-        self.put(|encoder, buffer| encoder.encode(record, buffer))
+        self.put(|encoder, buffer| encoder.encode_around(record, buffer))
     }
 
     /// As [`Output::write`], for a command line.
     pub fn write_command(&mut self, command: &Command) -> Result<OutputState, OutputError> {
-        self.put(|encoder, buffer| encoder.command(command, buffer))
+        self.put(|encoder, buffer| {
+            encoder.command(command, buffer);
+            None
+        })
     }
 
     /// As [`Output::write`], for a statement.
     pub fn write_query(&mut self, query: &Query) -> Result<OutputState, OutputError> {
-        self.put(|encoder, buffer| encoder.query(query, buffer))
+        self.put(|encoder, buffer| {
+            encoder.query(query, buffer);
+            None
+        })
     }
 
     fn put(
         &mut self,
-        encode: impl FnOnce(&mut dyn Encoder, &mut Vec<u8>),
+        encode: impl FnOnce(&mut dyn Encoder, &mut Vec<u8>) -> Option<Inset>,
     ) -> Result<OutputState, OutputError> {
         if self.state != OutputState::Open {
             self.stats.discarded += 1;
             return Ok(self.state);
         }
-        encode(&mut *self.encoder, &mut self.buffer);
+        if let Some(inset) = encode(&mut *self.encoder, &mut self.buffer) {
+            self.inset_bytes += inset.body.len();
+            self.insets.push(inset);
+        }
         self.buffered += 1;
-        if self.buffer.len() >= WRITE_AT { self.flush() } else { Ok(self.state) }
+        if self.buffer.len() + self.inset_bytes >= WRITE_AT { self.flush() } else { Ok(self.state) }
     }
 
     /// Writes everything that was encoded. To be called whenever no more records are at hand, so
@@ -174,8 +189,10 @@ impl Output {
         if self.state != OutputState::Open || self.buffer.is_empty() {
             return Ok(self.state);
         }
-        let outcome = write_fully(&mut *self.destination, &self.buffer, &mut self.stats.bytes);
+        let outcome = self.write_out();
         let records = std::mem::take(&mut self.buffered);
+        self.insets.clear();
+        self.inset_bytes = 0;
         self.buffer.clear();
         self.buffer.shrink_to(KEEP_CAPACITY);
         match outcome {
@@ -195,6 +212,19 @@ impl Output {
                 Err(OutputError { name: self.name.clone(), written, source })
             }
         }
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        let mut from = 0;
+        for Inset { at, body } in &self.insets {
+            let before = self.buffer.get(from..*at).unwrap_or_default();
+            from = *at;
+            for bytes in [before, body] {
+                write_fully(&mut *self.destination, bytes, &mut self.stats.bytes)?;
+            }
+        }
+        let rest = self.buffer.get(from..).unwrap_or_default();
+        write_fully(&mut *self.destination, rest, &mut self.stats.bytes)
     }
 
     /// Whether anybody still takes the records.

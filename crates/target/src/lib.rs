@@ -44,7 +44,7 @@ pub use go::{
     GoAbi, GoAnalysis, GoError, GoFunction, GoKeyPlan, GoKeyProbe, GoOp, analyze_go, carries_go,
 };
 pub use interface::Interface;
-pub use keys::{Address, KeyError, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
+pub use keys::{Address, KeyError, KeyLabel, KeyPlan, KeyProbe, KeySource, keys, keys_for_version};
 pub use layout::{BioLayout, SslLayout, libcrypto_layout};
 pub use nss::NoMethods;
 pub use prefilter::carries_tls;

@@ -1,5 +1,6 @@
 //! Key logs: every line that a program would write itself, and no other.
 
+mod cold;
 mod handshakes;
 mod kernels;
 mod libraries;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use cli::{CaptureConfig, Format};
 use event::{Command, LossTable, Query, Record};
 use flow::Emit;
-use sink::{Broadcast, Encoder, Har, Output, OutputError, OutputState};
+use sink::{Broadcast, Encoder, Har, Inset, Output, OutputError, OutputState};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -308,6 +308,10 @@ impl Encoders {
 }
 
 impl Encoder for Handle {
+    fn encode_around(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Option<Inset> {
+        lock(&self.0).encode_around(record, out)
+    }
+
     fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         lock(&self.0).encode(record, out);
     }

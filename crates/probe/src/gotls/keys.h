@@ -40,8 +40,11 @@ int keys_go(struct pt_regs *ctx)
 	if (!len || len >= KEY_MAX_LABEL || words[GO_CLIENT_RANDOM + 1] != KEY_RANDOM)
 		goto rejected;
 	len &= 63;
-	if (len >= KEY_MAX_LABEL || !read_at(record.label, len, words[GO_LABEL]) ||
-	    !read_at(record.client_random, KEY_RANDOM, words[GO_CLIENT_RANDOM]) ||
+	if (len >= KEY_MAX_LABEL)
+		goto rejected;
+	if (!read_at(record.label, len, words[GO_LABEL]))
+		place_label(&record, ctx, cookie, words[GO_LABEL], len);
+	if (!read_at(record.client_random, KEY_RANDOM, words[GO_CLIENT_RANDOM]) ||
 	    !read_secret(&record, words[GO_SECRET], words[GO_SECRET + 1]))
 		goto rejected;
 	identify(&record, pid_tgid, cookie);

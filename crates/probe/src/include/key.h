@@ -12,6 +12,17 @@
 /* The longest label in use has 31 characters (CLIENT_HANDSHAKE_TRAFFIC_SECRET). */
 #define KEY_MAX_LABEL 48
 
+/*
+ * A label that is not in memory: a program that does not log never touches it, and what could bring
+ * it in sleeps, which a program at a uprobe may not. User space knows the file's labels by place.
+ */
+struct key_label_place {
+	__u16 reserved; /* 0: no label begins so */
+	__u16 function;
+	__u32 len;	/* without an ending NUL; 0: not known */
+	__s64 distance; /* from the probe to the label */
+};
+
 /* One secret; equally long whatever is in it. */
 struct key_record {
 	__u64 ts; /* bpf_ktime_get_ns() */
@@ -22,7 +33,10 @@ struct key_record {
 	__u16 secret_len;
 	char comm[16];
 	__u8 client_random[KEY_RANDOM];
-	char label[KEY_MAX_LABEL]; /* ends with NUL */
+	union {
+		char label[KEY_MAX_LABEL]; /* ends with NUL */
+		struct key_label_place place;
+	};
 	__u8 secret[KEY_MAX_SECRET];
 };
 

@@ -183,6 +183,16 @@ static __always_inline __u32 function_of(__u64 cookie)
 	return (cookie >> 16) & 0xffff;
 }
 
+/* The label at `address` is not in memory. */
+static __always_inline void place_label(struct key_record *record, struct pt_regs *ctx,
+					__u64 cookie, __u64 address, __u32 len)
+{
+	record->place.reserved = 0;
+	record->place.function = function_of(cookie);
+	record->place.len = len;
+	record->place.distance = address - PT_REGS_IP(ctx);
+}
+
 /* Probes that are placed anew, beside the old ones, have another than these. */
 static __always_inline __u32 generation_of(__u64 cookie)
 {
@@ -215,8 +225,10 @@ int keys_logged(struct pt_regs *ctx)
 	if (len == 4 && record.label[0] == 'R' && record.label[1] == 'S' && record.label[2] == 'A')
 		return 0;
 	COUNT(seen);
+	if (len < 0)
+		place_label(&record, ctx, cookie, argument(&arguments, function->label), 0);
 	/* A label that fills the room may have been cut off. */
-	if (len <= 1 || len >= sizeof(record.label) ||
+	if (len == 0 || len == 1 || len >= (long)sizeof(record.label) ||
 	    !read_at(record.client_random, KEY_RANDOM,
 		     follow(&function->client_random, &arguments)) ||
 	    !read_secret(&record, argument(&arguments, function->secret),

@@ -55,6 +55,9 @@ pub struct KeyFunction {
     pub entry: u64,
     /// What to read there.
     pub source: Source,
+    /// Labels in the file, and how many bytes behind the probe they are: for those that are not in
+    /// memory when the probe is hit.
+    pub labels: Vec<(i64, &'static str)>,
 }
 
 /// What a probe reads. Numbers of arguments count integer arguments, from 0.
@@ -427,10 +430,10 @@ impl Keys {
 
     /// Hands out what was seen, in order, for a bounded time.
     pub fn drain(&mut self, mut handle: impl FnMut(Secret)) -> Drained {
-        let Self { rings, gauges, libraries, clock, delivered, rejected, .. } = self;
+        let Self { rings, gauges, libraries, functions, clock, delivered, rejected, .. } = self;
         let mut secrets = 0;
         let read = rings.drain(BUDGET, time, |sample| {
-            match record::secret(sample, libraries, |at| clock.at(at)) {
+            match record::secret(sample, libraries, functions, |at| clock.at(at)) {
                 Some(secret) => {
                     secrets += 1;
                     *delivered += 1;

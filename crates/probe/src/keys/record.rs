@@ -31,13 +31,17 @@ const MASTER_KEY: usize = 48;
 pub(super) fn secret(
     sample: &[u8],
     libraries: &[Arc<Library>],
+    functions: &[KeyFunction],
     time: impl Fn(u64) -> Timestamp,
 ) -> Option<Secret> {
     let record = sample.get(..RECORD)?;
     let u32_at = |at: usize| Some(u32::from_ne_bytes(record.get(at..at + 4)?.try_into().ok()?));
     let u16_at = |at: usize| Some(u16::from_ne_bytes(record.get(at..at + 2)?.try_into().ok()?));
     let length = usize::from(u16_at(22)?);
-    let label = until_nul(&record[LABEL..SECRET]);
+    let label = match until_nul(&record[LABEL..SECRET]) {
+        [] => label_at_place(&record[LABEL..SECRET], functions)?,
+        label => label,
+    };
     if !is_label(label) || !is_length(label, length) {
         return None;
     }
@@ -58,6 +62,16 @@ pub(super) fn secret(
         client_random,
         secret,
     })
+}
+
+/// The label that `struct key_label_place` points at.
+fn label_at_place<'f>(place: &[u8], functions: &'f [KeyFunction]) -> Option<&'f [u8]> {
+    let function = u16::from_ne_bytes(place.get(2..4)?.try_into().ok()?);
+    let len = u32::from_ne_bytes(place.get(4..8)?.try_into().ok()?);
+    let distance = i64::from_ne_bytes(place.get(8..16)?.try_into().ok()?);
+    let labels = &functions.get(usize::from(function))?.labels;
+    let (_, label) = labels.iter().find(|(at, _)| *at == distance)?;
+    (len == 0 || len as usize == label.len()).then_some(label.as_bytes())
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
@@ -161,7 +175,8 @@ mod tests {
 
     fn decoded(sample: &[u8]) -> Option<Secret> {
         let library = Arc::new(Library { path: "/lib/libssl.so.3".to_owned(), build_id: None });
-        secret(sample, &[library], Timestamp)
+        let function = logged(Address { argument: 0, steps: Vec::new() });
+        secret(sample, &[library], &[function], Timestamp)
     }
 
     #[test]
@@ -171,6 +186,25 @@ mod tests {
         assert_eq!(secret.label, "EXPORTER_SECRET");
         assert_eq!(secret.client_random, [0xaa; 32]);
         assert_eq!(secret.secret, [0xbb; 32]);
+    }
+
+    /// A record whose label was not in memory.
+    fn placed(function: u16, len: u32, distance: i64) -> Vec<u8> {
+        let mut bytes = sample(b"", 32);
+        bytes[LABEL + 2..LABEL + 4].copy_from_slice(&function.to_ne_bytes());
+        bytes[LABEL + 4..LABEL + 8].copy_from_slice(&len.to_ne_bytes());
+        bytes[LABEL + 8..LABEL + 16].copy_from_slice(&distance.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_label_that_is_not_in_memory_is_known_by_its_place() {
+        for len in [0, 15] {
+            assert_eq!(decoded(&placed(0, len, -64)).unwrap().label, "EXPORTER_SECRET");
+        }
+        for (function, len, distance) in [(0, 15, -63), (0, 14, -64), (1, 15, -64), (0, 15, 64)] {
+            assert!(decoded(&placed(function, len, distance)).is_none());
+        }
     }
 
     #[test]
@@ -224,6 +258,7 @@ mod tests {
             name: "nss_keylog_int".to_owned(),
             entry: 0x1000,
             source: Source::Logged { label: 0, client_random, secret: 4, secret_len: 5 },
+            labels: vec![(-64, "EXPORTER_SECRET")],
         }
     }
 

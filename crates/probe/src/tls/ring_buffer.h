@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * Records go out through BPF ring buffers, one for a few CPUs. A record that is being written is
- * visible to the reader as such. Included by tls.bpf.c only; perf_buffer.h is the other way out.
+ * visible to the reader as such. perf_buffer.h is the other way out.
  */
 #ifndef ECAPTURE_RING_BUFFER_H
 #define ECAPTURE_RING_BUFFER_H

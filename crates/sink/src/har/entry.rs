@@ -165,7 +165,7 @@ impl Body {
     pub(super) fn new(message: &HttpMessage<'_>, limit: usize) -> Self {
         let mut body = Self::default();
         body.coding(&message.coding);
-        body.push(message.body, limit);
+        body.push(&message.body, limit);
         body.encoded_len = Some(message.encoded_len);
         body
     }

@@ -1,8 +1,9 @@
 //! One line of JSON under construction: fields appended one by one.
 
-use super::string::{escape, escape_for_terminal};
+use super::string::{PIECE, escape, escape_for_terminal};
 use crate::cut;
 use data_encoding::BASE64;
+use event::Body;
 use std::net::SocketAddr;
 
 /// The two names of a field that holds bytes, with the punctuation around them.
@@ -88,6 +89,24 @@ impl Line<'_> {
             Err(_) => self.base64(names.base64, shown),
         }
         is_cut
+    }
+
+    /// As [`Line::payload`]. A large body of which it is known that it is plain text is read only once.
+    pub(super) fn body(&mut self, names: Names, body: Body<'_>) -> bool {
+        let plain = body.known_plain_len() == body.len();
+        if !plain || self.terminal || self.limit.is_some_and(|limit| limit < body.len()) {
+            return self.payload(names, &body);
+        }
+        self.raw(names.text);
+        for piece in body.chunks(PIECE) {
+            match std::str::from_utf8(piece) {
+                Ok(text) => escape(text, self.out),
+                // Not of plain text.
+                Err(_) => escape(&String::from_utf8_lossy(piece), self.out),
+            }
+        }
+        self.out.push(b'"');
+        false
     }
 
     fn base64(&mut self, key: &str, bytes: &[u8]) {

@@ -5,7 +5,7 @@ use crate::invisible::is_invisible;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Text is escaped in pieces of about this many bytes: for each, room for the worst case is made.
-const PIECE: usize = 8 << 10;
+pub(super) const PIECE: usize = 8 << 10;
 
 /// Appends `text` with what JSON wants escaped, without the surrounding quotes. `out` must not be
 /// empty.

@@ -142,7 +142,7 @@ fn content(content: &Content<'_>, limit: Option<usize>) -> (Vec<u8>, usize, Kind
 }
 
 fn http(message: &event::HttpMessage<'_>, limit: Option<usize>) -> (Vec<u8>, usize, Kind) {
-    let shown = cut(message.body, limit);
+    let shown = cut(&message.body, limit);
     let mut payload = Vec::with_capacity(1024 + shown.len());
     head(message, &mut payload);
     let body_offset = payload.len();

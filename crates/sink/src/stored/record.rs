@@ -157,7 +157,7 @@ fn message<'a>(
         start,
         headers,
         trailers,
-        body: body.ok_or("its body begins beyond its end")?,
+        body: body.ok_or("its body begins beyond its end")?.into(),
         coding: coding(http.coding.as_ref(), words),
         encoded_len: http.encoded_len,
         ended: Timestamp(http.ended_ns),

@@ -6,12 +6,13 @@ mod header;
 mod payload;
 mod query;
 
-use crate::Encoder;
 use crate::kind::close_code;
 use crate::time::Clock;
+use crate::{Encoder, Inset};
 use escape::{Keep, escape};
 use event::{Command, Content, Direction, Field, HttpMessage, HttpVersion, Query, Record, Start};
 use std::io::Write as _;
+use std::sync::Arc;
 
 /// What the user, and where the text goes, decide about it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,15 +40,8 @@ impl TextEncoder {
     pub fn new(options: TextOptions) -> Self {
         Self { options, clock: Clock::new() }
     }
-}
 
-const CYAN: &[u8] = b"\x1b[36m";
-const GREEN: &[u8] = b"\x1b[32m";
-const MAGENTA: &[u8] = b"\x1b[35m";
-const PLAIN: &[u8] = b"\x1b[0m";
-
-impl Encoder for TextEncoder {
-    fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+    fn header(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         if self.options.color {
             out.extend_from_slice(match record.dir {
                 Direction::Recv => GREEN,
@@ -61,8 +55,40 @@ impl Encoder for TextEncoder {
             out.extend_from_slice(PLAIN);
         }
         out.push(b'\n');
+    }
+}
+
+const CYAN: &[u8] = b"\x1b[36m";
+const GREEN: &[u8] = b"\x1b[32m";
+const MAGENTA: &[u8] = b"\x1b[35m";
+const PLAIN: &[u8] = b"\x1b[0m";
+
+impl Encoder for TextEncoder {
+    fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        self.header(record, out);
         content(&record.content, self.options, out);
         out.push(b'\n');
+    }
+
+    fn encode_around(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Option<Inset> {
+        let Content::Http(message) = &record.content else {
+            self.encode(record, out);
+            return None;
+        };
+        let Some(body) = payload::as_it_is(&message.body, self.options) else {
+            self.encode(record, out);
+            return None;
+        };
+        self.header(record, out);
+        head(message, self.options, out);
+        out.push(b'\n');
+        let inset = Inset { at: out.len(), body: Arc::clone(body) };
+        if !body.ends_with(b"\n") {
+            out.push(b'\n');
+        }
+        trailers(message.trailers, self.options, out);
+        out.push(b'\n');
+        Some(inset)
     }
 
     fn command(&mut self, command: &Command, out: &mut Vec<u8>) {
@@ -118,6 +144,15 @@ fn content(content: &Content<'_>, options: TextOptions, out: &mut Vec<u8>) {
 }
 
 fn http(message: &HttpMessage<'_>, options: TextOptions, out: &mut Vec<u8>) {
+    head(message, options, out);
+    if !message.body.is_empty() {
+        out.push(b'\n');
+        payload::write_body(message.body, options, out);
+    }
+    trailers(message.trailers, options, out);
+}
+
+fn head(message: &HttpMessage<'_>, options: TextOptions, out: &mut Vec<u8>) {
     let version = message.version.as_str();
     match &message.start {
         Start::Request(start) => {
@@ -142,11 +177,6 @@ fn http(message: &HttpMessage<'_>, options: TextOptions, out: &mut Vec<u8>) {
         }
     }
     fields(message.headers, options, out);
-    if !message.body.is_empty() {
-        out.push(b'\n');
-        payload::write(message.body, options, out);
-    }
-    trailers(message.trailers, options, out);
 }
 
 fn fields(fields: &[Field<'_>], options: TextOptions, out: &mut Vec<u8>) {

@@ -3,7 +3,9 @@
 use super::TextOptions;
 use super::escape::{Keep, escape};
 use crate::cut;
+use event::{Body, HeldBody, plain_len};
 use std::io::Write as _;
+use std::sync::Arc;
 
 /// Bytes in a row of a hex dump.
 const ROW: usize = 16;
@@ -16,9 +18,23 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends a payload, ending with a line feed if it is not empty, and says so if it is cut.
 pub(super) fn write(payload: &[u8], options: TextOptions, out: &mut Vec<u8>) {
+    write_body(Body::Borrowed(payload), options, out);
+}
+
+/// The body if it is to be shown just as it is, and is kept.
+pub(super) fn as_it_is<'a>(body: &Body<'a>, options: TextOptions) -> Option<&'a Arc<HeldBody>> {
+    let Body::Held(held) = body else { return None };
+    let whole = options.tsize.is_none_or(|limit| held.len() <= limit);
+    let plain = body.known_plain_len() == held.len();
+    (plain && whole && !options.hex && !options.escape).then_some(*held)
+}
+
+/// The same of a body, of which something may be known.
+pub(super) fn write_body(body: Body<'_>, options: TextOptions, out: &mut Vec<u8>) {
+    let payload: &[u8] = &body;
     let shown = cut(payload, options.tsize);
     let is_cut = shown.len() < payload.len();
-    if options.hex || !is_text(shown) {
+    if options.hex || !is_text(shown, body.known_plain_len()) {
         hex_dump(shown, out);
     } else {
         let text = if is_cut { &shown[..shown.len() - unfinished_tail(shown)] } else { shown };
@@ -40,26 +56,15 @@ pub(super) fn write(payload: &[u8], options: TextOptions, out: &mut Vec<u8>) {
 /// True if the bytes are UTF-8 and have no control characters but those that texts have: BEL, BS,
 /// TAB, LF, VT, FF, CR and ESC (the set that `file` uses).
 ///
-/// A payload may be a piece of a longer text, so a character may be split at either end.
-fn is_text(bytes: &[u8]) -> bool {
+/// A payload may be a piece of a longer text, so a character may be split at either end. The first
+/// `known` bytes are known to be plain.
+fn is_text(bytes: &[u8], known: usize) -> bool {
     let bytes = &bytes[..bytes.len() - unfinished_tail(bytes)];
+    let bytes = &bytes[known.min(bytes.len())..];
     let bytes = &bytes[bytes.iter().take(3).take_while(|byte| is_continuation(**byte)).count()..];
-    let bytes = &bytes[plain_start(bytes)..];
+    let bytes = &bytes[plain_len(bytes)..];
     let controls = bytes.iter().fold(false, |any, &byte| any | is_binary_control(byte));
     !controls && std::str::from_utf8(bytes).is_ok()
-}
-
-/// How many bytes at the beginning are plain ASCII text, at least: most texts are all of it, and this is
-/// cheaper to see than the rest of what makes a text.
-fn plain_start(bytes: &[u8]) -> usize {
-    /// Several vector registers: so many bytes are looked at before deciding.
-    const RUN: usize = 64;
-    let is_plain =
-        |byte: u8| byte.wrapping_sub(b' ') < 0x7f - b' ' || byte == b'\n' || byte == b'\r';
-    let (runs, _) = bytes.as_chunks::<RUN>();
-    let plain =
-        runs.iter().take_while(|run| run.iter().fold(true, |all, &byte| all & is_plain(byte)));
-    plain.count() * RUN
 }
 
 #[inline]
@@ -137,12 +142,12 @@ mod tests {
     #[test]
     fn text_is_what_has_no_binary_controls() {
         for text in ["", "a", "a\r\n\t", "\u{1b}[31mred", "日本語", "\u{9b}"] {
-            assert!(is_text(text.as_bytes()), "{text:?}");
+            assert!(is_text(text.as_bytes(), 0), "{text:?}");
         }
         for bytes in
             [&b"a\0b"[..], b"\x01", b"\x1f\x8b\x08", b"\xff\xfe", b"a\xc0\x80b", b"\x7fELF"]
         {
-            assert!(!is_text(bytes), "{bytes:?}");
+            assert!(!is_text(bytes, 0), "{bytes:?}");
         }
     }
 
@@ -151,10 +156,10 @@ mod tests {
         for end in [&b"\0"[..], b"\xff", b"\x7f", b"\x01 and more"] {
             for len in [0, 1, 63, 64, 65, 200] {
                 let bytes = [&b"x\r\n".repeat(len)[..], end, b"yy"].concat();
-                assert!(!is_text(&bytes), "{end:?} after {len}");
+                assert!(!is_text(&bytes, 0), "{end:?} after {len}");
             }
         }
-        assert!(is_text(&[&b"x\n".repeat(100)[..], "日本語\t\u{1b}[m".as_bytes()].concat()));
+        assert!(is_text(&[&b"x\n".repeat(100)[..], "日本語\t\u{1b}[m".as_bytes()].concat(), 0));
     }
 
     #[test]
@@ -162,7 +167,7 @@ mod tests {
         let text = "日本語🎉é".as_bytes();
         for from in 0..text.len() {
             for to in from..=text.len() {
-                assert!(is_text(&text[from..to]), "{from}..{to}");
+                assert!(is_text(&text[from..to], 0), "{from}..{to}");
             }
         }
     }

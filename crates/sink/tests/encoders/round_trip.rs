@@ -182,7 +182,7 @@ proptest! {
             start: start.clone(),
             headers: &headers,
             trailers: &trailers,
-            body: &body,
+            body: body.as_slice().into(),
             coding: coding.clone(),
             encoded_len: 5,
             ended: TS,

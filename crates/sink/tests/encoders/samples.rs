@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub(crate) const TS: Timestamp = Timestamp(1_795_305_908_123_456_789);
 
-static CURL: LazyLock<Connection> = LazyLock::new(|| Connection {
+pub(crate) static CURL: LazyLock<Connection> = LazyLock::new(|| Connection {
     id: ConnId(7),
     ts: TS,
     pid: 22567,
@@ -71,7 +71,7 @@ fn request(target: &'static [u8]) -> HttpMessage<'static> {
         }),
         headers: fields(&[("Host", b"example.com"), ("Accept", b"*/*")]),
         trailers: &[],
-        body: b"",
+        body: b"".into(),
         coding: BodyCoding::Identity,
         encoded_len: 0,
         ended: TS,
@@ -79,7 +79,7 @@ fn request(target: &'static [u8]) -> HttpMessage<'static> {
     }
 }
 
-fn response(body: &'static [u8]) -> HttpMessage<'static> {
+pub(crate) fn response(body: &'static [u8]) -> HttpMessage<'static> {
     HttpMessage {
         start: Start::Response(StatusLine {
             status: 200,
@@ -88,7 +88,7 @@ fn response(body: &'static [u8]) -> HttpMessage<'static> {
             latency: Some(Duration::from_nanos(12_345_678)),
         }),
         headers: fields(&[("Content-Type", b"text/plain"), ("Server", b"demo")]),
-        body,
+        body: body.into(),
         encoded_len: body.len() as u64,
         ..request(b"")
     }
@@ -225,7 +225,7 @@ fn http_messages() -> Vec<(&'static str, Record<'static>)> {
                 &SERVER_V6,
                 Recv,
                 HttpMessage {
-                    body: "{\"name\":\"Zoë\"}".as_bytes(),
+                    body: "{\"name\":\"Zoë\"}".as_bytes().into(),
                     encoded_len: 15,
                     trailers: fields(&[("x-checksum", b"abc")]),
                     ..on_stream(HttpVersion::Http2, request(b"/submit"))

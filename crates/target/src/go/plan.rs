@@ -7,6 +7,7 @@ use super::{GoError, aarch64, buildinfo, place};
 use crate::code::Function;
 use crate::elf::Machine;
 use crate::image::Image;
+use crate::keys::label::{self, KeyLabel};
 use crate::site::{Options, Placement, Placer, Site, ret_sites};
 use serde::Serialize;
 
@@ -85,6 +86,9 @@ pub struct GoKeyPlan {
     pub abi: GoAbi,
     /// The functions.
     pub probes: Vec<GoKeyProbe>,
+    /// As in [`KeyPlan`](crate::KeyPlan).
+    #[serde(skip)]
+    pub labels: Vec<KeyLabel>,
 }
 
 /// One function that sees secrets.
@@ -175,7 +179,7 @@ pub fn analyze_go(bytes: &[u8], placement: Placement) -> Result<GoAnalysis, GoEr
         abi: planner.abi,
         packages,
         functions,
-        keys: GoKeyPlan { abi: planner.abi, probes },
+        keys: GoKeyPlan { abi: planner.abi, labels: label::counted(&image.elf), probes },
         notes,
     })
 }

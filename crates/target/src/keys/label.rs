@@ -25,6 +25,24 @@ const MOST_SLOTS: usize = 256;
 /// Entries that a table of labels may have.
 const LONGEST_TABLE: u64 = 16;
 
+/// A label in a file's constant data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyLabel {
+    /// Its virtual address in the file.
+    pub vaddr: u64,
+    /// What it says.
+    pub text: &'static str,
+}
+
+/// How a program tells where a string ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strings {
+    /// By a NUL behind it: C.
+    Terminated,
+    /// By its length, kept elsewhere: Go.
+    Counted,
+}
+
 /// Addresses of labels, and of pointers to labels.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
@@ -36,27 +54,32 @@ impl Labels {
     /// Looks for the labels in a file's constant data.
     pub(crate) fn find(elf: &Elf<'_>, dynamic: &Dynamic) -> Self {
         let mut labels = Self::default();
-        for (vaddr, data) in elf.constant_segments() {
-            for anchor in ANCHORS {
-                for at in memmem::find_iter(data, anchor) {
-                    labels.add_around(vaddr, data, anchor, at);
-                }
-            }
-        }
+        labels.find_strings(elf, Strings::Terminated);
         if !labels.addresses.is_empty() {
             labels.find_relocated(elf, dynamic);
         }
         labels
     }
 
-    fn add_around(&mut self, vaddr: u64, data: &[u8], anchor: &str, at: usize) {
+    fn find_strings(&mut self, elf: &Elf<'_>, strings: Strings) {
+        for (vaddr, data) in elf.constant_segments() {
+            for anchor in ANCHORS {
+                for at in memmem::find_iter(data, anchor) {
+                    self.add_around(vaddr, data, anchor, at, strings);
+                }
+            }
+        }
+    }
+
+    fn add_around(&mut self, vaddr: u64, data: &[u8], anchor: &str, at: usize, strings: Strings) {
         for (bit, label) in LABELS.iter().enumerate() {
             // Linkers let a string end in another: what comes before it means nothing.
             let Some(start) = label.find(anchor).and_then(|before| at.checked_sub(before)) else {
                 continue;
             };
             let here = data.get(start..).and_then(|rest| rest.strip_prefix(label.as_bytes()));
-            if here.is_some_and(|rest| rest.first() == Some(&0))
+            let ends = |rest: &[u8]| strings == Strings::Counted || rest.first() == Some(&0);
+            if here.is_some_and(ends)
                 && self.addresses.len() < MOST_ADDRESSES
                 && let Some(address) = vaddr.checked_add(start as u64)
             {
@@ -89,6 +112,17 @@ impl Labels {
         }
     }
 
+    /// Where each label is.
+    pub(crate) fn places(&self) -> Vec<KeyLabel> {
+        let places = self.addresses.iter().flat_map(|(vaddr, mask)| {
+            let texts = LABELS.iter().enumerate().filter(move |(bit, _)| mask >> bit & 1 == 1);
+            texts.map(|(_, text)| KeyLabel { vaddr: *vaddr, text })
+        });
+        let mut places: Vec<KeyLabel> = places.collect();
+        places.sort_unstable_by_key(|label| label.vaddr);
+        places
+    }
+
     /// The labels at this address.
     pub(crate) fn at(&self, address: u64) -> u32 {
         self.addresses.get(&address).copied().unwrap_or(0)
@@ -114,6 +148,13 @@ impl Labels {
     pub(crate) fn loadable(&self) -> impl Iterator<Item = u64> + '_ {
         self.addresses.keys().chain(self.slots.keys()).copied()
     }
+}
+
+/// Where a file has labels that it knows the lengths of.
+pub(crate) fn counted(elf: &Elf<'_>) -> Vec<KeyLabel> {
+    let mut labels = Labels::default();
+    labels.find_strings(elf, Strings::Counted);
+    labels.places()
 }
 
 /// The names of the labels in a mask.

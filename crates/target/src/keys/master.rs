@@ -123,7 +123,7 @@ fn at_handshakes(
     if probes.is_empty() {
         return Err(missing("no function of a method's table could be found"));
     }
-    Ok(KeyPlan { probes, evidence })
+    Ok(KeyPlan { probes, evidence, labels: Vec::new() })
 }
 
 struct Fields {

@@ -5,7 +5,7 @@ pub(crate) mod bounds;
 mod error;
 mod flow;
 mod known;
-mod label;
+pub(crate) mod label;
 mod logged;
 mod machine;
 mod master;
@@ -16,6 +16,7 @@ mod sink;
 pub(crate) mod tests;
 
 pub use error::KeyError;
+pub use label::KeyLabel;
 #[cfg(test)]
 pub(crate) use label::LABELS;
 
@@ -46,6 +47,10 @@ pub struct KeyPlan {
     pub probes: Vec<KeyProbe>,
     /// Why this is believed, one step of the derivation each, for people.
     pub evidence: Vec<String>,
+    /// Where the labels are: a program that does not log never touches them, so that they need not
+    /// be in memory when a probe wants to read one.
+    #[serde(skip)]
+    pub labels: Vec<KeyLabel>,
 }
 
 /// One function that sees secrets.
@@ -209,6 +214,7 @@ impl<'i, 'a> Search<'i, 'a> {
         Ok(KeyPlan {
             probes: vec![KeyProbe { name: logged.name.to_owned(), entry, source: logged.source }],
             evidence: logged.evidence,
+            labels: self.labels.places(),
         })
     }
 }
