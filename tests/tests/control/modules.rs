@@ -72,12 +72,12 @@ fn assert_go_misses_nothing(version: &str) {
     ];
     let mut transfers = Transfers::new();
     let flags = ["-raw", "-workers", "8", "-calls", "40", "-sizes", "1,20000,300,100000"];
-    let replaced = change_while(&running, &cycle, 16, || {
+    let replaced = change_while(&running, &cycle, 8, || {
         for (name, count) in Client::start(&peer, &server, None, &flags).run() {
             *transfers.entry(name).or_default() += count;
         }
     });
-    assert_eq!(replaced, 16);
+    assert_eq!(replaced, 8);
     server.stop();
     let captured = running.capture.stop();
     assert!(captured.status.success(), "{:?}", captured.stderr);
@@ -217,11 +217,11 @@ fn assert_calls_miss_nothing(
         json!({ "cgroup_path": "" }),
     ];
     let mut runs = Vec::new();
-    let replaced = change_while(&running, &cycle, 16, || {
+    let replaced = change_while(&running, &cycle, 8, || {
         let calls = Calls::start(program());
         runs.push((calls.pid(), calls.run()));
     });
-    assert_eq!(replaced, 8);
+    assert_eq!(replaced, 4);
     assert_every_call(&running.capture.stop(), &runs);
 }
 
@@ -275,12 +275,12 @@ fn changes_miss_no_key() {
         json!({ "pid": 0 }),
     ];
     let (certificate, url) = (&nginx.certificate.certificate, nginx.url("small"));
-    let replaced = change_while(&running, &cycle, 20, || {
+    let replaced = change_while(&running, &cycle, 10, || {
         let mut client = curl(Http::V1, certificate);
         client.env("SSLKEYLOGFILE", &own).args(["--output", "/dev/null"]);
         let _ = run(client.arg(&url)).success();
     });
-    assert_eq!(replaced, 16);
+    assert_eq!(replaced, 8);
     nginx.stop();
     let captured = running.capture.stop();
     let keys = keylog::finished(&log, &captured);

@@ -44,7 +44,7 @@ fn changes_miss_no_statement_of_postgresql() {
         json!({ "pid": 0 }),
     ];
     let mut sent = Vec::new();
-    let replaced = change_while(&running, &cycle, 20, || {
+    let replaced = change_while(&running, &cycle, 10, || {
         let number = sent.len();
         let (text, name) = (format!("select {number}"), format!("s{number}"));
         client.query(&text).unwrap();
@@ -53,7 +53,7 @@ fn changes_miss_no_statement_of_postgresql() {
         let operations = ["query", "prepare", "bind", "execute"];
         sent.extend(operations.map(|operation| (operation.to_owned(), text.clone())));
     });
-    assert_eq!(replaced, 16);
+    assert_eq!(replaced, 8);
     drop(client);
     let captured = running.capture.stop();
     assert_statements(&captured, |query| u64::from(query.pid) == backend, &sent);
@@ -75,7 +75,7 @@ fn changes_miss_no_statement_of_mariadb() {
         json!({ "pid": 0 }),
     ];
     let mut sent = Vec::new();
-    let replaced = change_while(&running, &cycle, 20, || {
+    let replaced = change_while(&running, &cycle, 10, || {
         let text = format!("select {}", sent.len());
         let mut note = |operation: &str| sent.push((operation.to_owned(), text.clone()));
         for _ in 0..20 {
@@ -88,7 +88,7 @@ fn changes_miss_no_statement_of_mariadb() {
         note("prepare");
         note("execute");
     });
-    assert_eq!(replaced, 16);
+    assert_eq!(replaced, 8);
     drop(client);
     let captured = running.capture.stop();
     let mine = |query: &Query| query.pid == pid && query.connection == Some(connection);
@@ -111,13 +111,13 @@ fn assert_shell_misses_nothing(name: &'static str) {
         json!({ "pid": 0 }),
     ];
     let mut typed = Vec::new();
-    let replaced = change_while(&running, &cycle, 20, || {
+    let replaced = change_while(&running, &cycle, 10, || {
         let status = i32::try_from(typed.len() % 100).unwrap();
         let line = format!(": {}; (exit {status})", typed.len());
         terminal.run(&line);
         typed.push((line, Some(status), "returned".to_owned()));
     });
-    assert_eq!(replaced, 16);
+    assert_eq!(replaced, 8);
     terminal.enter("exit");
     terminal.wait_for_end();
     let captured = running.capture.stop();
