@@ -152,7 +152,14 @@ impl<'a, M: Module> Run<'a, M> {
             waiter.add(fd)?;
         }
         let control = server
-            .map(|server| server.start(common, files.flag, &files.given, module.packet_filter()))
+            .map(|server| {
+                server.start(
+                    common,
+                    files.flag,
+                    &files.given,
+                    module.packet_filter().unwrap_or_default(),
+                )
+            })
             .transpose()?;
         if let Some(control) = &control {
             waiter.add(control.fd())?;

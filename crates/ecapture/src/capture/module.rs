@@ -116,9 +116,9 @@ pub(crate) trait Module {
         bail!(CANNOT_CHANGE)
     }
 
-    /// Which packets are captured, in tcpdump's language; empty is all, or none are.
-    fn packet_filter(&self) -> &str {
-        ""
+    /// Which packets are captured, if any are, in tcpdump's language; empty is all.
+    fn packet_filter(&self) -> Option<&str> {
+        None
     }
 
     /// Captures packets that this expression takes, from now on; empty is all.

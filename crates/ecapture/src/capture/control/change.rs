@@ -276,7 +276,7 @@ impl Settings {
                 self.view = View { tsize: NonZeroU64::new(*number), ..self.view };
             }
             (Setting::PcapFilter, Setpoint::Text(expression)) => {
-                self.packet_filter = expression.trim().to_owned();
+                expression.trim().clone_into(&mut self.packet_filter);
             }
             (Setting::BufferSize, Setpoint::Number(number))
                 if *number == global.buffer_bytes_per_cpu => {}

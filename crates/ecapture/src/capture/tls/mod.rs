@@ -143,8 +143,8 @@ impl Module for Tls {
         self.text.as_mut().map_or(Ok(()), |text| text.set_view(view))
     }
 
-    fn packet_filter(&self) -> &str {
-        self.packets.as_ref().map_or("", Packets::filter)
+    fn packet_filter(&self) -> Option<&str> {
+        self.packets.as_ref().map(Packets::filter)
     }
 
     fn set_packet_filter(&mut self, expression: &str) -> anyhow::Result<()> {
