@@ -2,6 +2,7 @@
 
 use crate::nginx::Nginx;
 use crate::process::{Process, command};
+use rustix::process::Signal;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -41,6 +42,12 @@ impl Load {
     /// Whether it still goes on.
     pub fn is_running(&mut self) -> bool {
         !self.process.ends_within(Duration::ZERO)
+    }
+
+    /// Ends it before its time: it reports what it has done.
+    pub fn stop(self) -> Report {
+        self.process.signal(Signal::INT);
+        self.finish()
     }
 
     /// Waits for its end.

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, bail};
 use cli::{ConvertConfig, ConvertTo};
 use sink::{
-    Encoder, Form, Har, JsonEncoder, JsonOptions, Output, OutputState, Stored, TextEncoder,
-    TextOptions,
+    Encoder, Form, Har, JsonEncoder, JsonOptions, Output, OutputState, Recorded, Stored,
+    TextEncoder, TextOptions,
 };
 use std::fs::File;
 use std::io::{IsTerminal as _, Read};
@@ -45,8 +45,18 @@ fn to_har(config: &ConvertConfig, stored: &mut Stored) -> anyhow::Result<()> {
         bail!("a HAR file cannot be written to standard output: give --output FILE");
     };
     let mut har = Har::create(path, env!("CARGO_PKG_VERSION")).context("--output")?;
-    while stored.next(|record| har.record(record))? {
+    let (mut commands, mut statements) = (0_u64, 0_u64);
+    while stored.next(|recorded| match recorded {
+        Recorded::Record(record) => har.record(record),
+        Recorded::Command(_) => commands += 1,
+        Recorded::Query(_) => statements += 1,
+    })? {
         har.flush()?;
+    }
+    if commands + statements > 0 {
+        tracing::warn!(
+            "{commands} commands and {statements} statements are no HTTP exchanges: they are not in the HAR file"
+        );
     }
     Ok(har.finish()?)
 }
@@ -59,7 +69,13 @@ fn to_records(config: &ConvertConfig, stored: &mut Stored) -> anyhow::Result<()>
     };
     let mut outcome = Ok(OutputState::Open);
     while matches!(outcome, Ok(OutputState::Open))
-        && stored.next(|record| outcome = output.write(record))?
+        && stored.next(|recorded| {
+            outcome = match recorded {
+                Recorded::Record(record) => output.write(record),
+                Recorded::Command(command) => output.write_command(command),
+                Recorded::Query(query) => output.write_query(query),
+            }
+        })?
     {}
     outcome?;
     output.flush()?;

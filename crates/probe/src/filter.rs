@@ -17,6 +17,36 @@ pub struct Filter {
     pub cgroup: Option<OwnedFd>,
 }
 
+impl Filter {
+    /// Where filters do not change: says it to the programs once.
+    pub(crate) fn set_once(&self, object: &Object) -> Result<(), Error> {
+        for pid in self.pids.iter().flatten() {
+            object::add_pid(object, *pid)?;
+        }
+        self.cgroup.as_ref().map_or(Ok(()), |cgroup| object::set_cgroup(object, cgroup))
+    }
+}
+
+/// Forgets what the map `name` holds of processes other than `pids`, which have no probes any more: they would
+/// be taken for what they were when they get some again. `process` tells a key's.
+pub(crate) fn forget(
+    object: &Object,
+    name: &'static str,
+    pids: Option<&[u32]>,
+    process: fn(&[u8]) -> Option<u32>,
+) -> Result<(), Error> {
+    let Some(pids) = pids else { return Ok(()) };
+    let map = object::map(object, name)?;
+    let keys: Vec<Vec<u8>> = map.keys().collect();
+    for key in keys {
+        if process(&key).is_some_and(|pid| !pids.contains(&pid)) {
+            // One that is gone by now is as good.
+            let _ = map.delete(&key);
+        }
+    }
+    Ok(())
+}
+
 /// `struct filter`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Raw {
@@ -34,6 +64,10 @@ pub(crate) struct Filters {
     current: usize,
     raw: [Raw; 2],
     pids: Option<BTreeSet<u32>>,
+    /// Whether probes are being replaced, as `struct filters` has it.
+    overlap: u64,
+    /// How often they were.
+    overlaps: u64,
 }
 
 impl Filters {
@@ -79,6 +113,19 @@ impl Filters {
         Ok(())
     }
 
+    /// From now on probes of `generation` stand beside older ones, and see to each hit that both see.
+    pub(crate) fn begin_overlap(&mut self, object: &Object, generation: u64) -> Result<(), Error> {
+        self.overlaps += 1;
+        self.overlap = self.overlaps << 1 | (generation & 1);
+        self.write(object)
+    }
+
+    /// There is one set of probes again.
+    pub(crate) fn end_overlap(&mut self, object: &Object) -> Result<(), Error> {
+        self.overlap = 0;
+        self.write(object)
+    }
+
     fn write(&self, object: &Object) -> Result<(), Error> {
         let map = object
             .maps()
@@ -89,8 +136,8 @@ impl Filters {
     }
 
     /// `struct filters`
-    fn to_bytes(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
+    fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
         for (raw, at) in self.raw.iter().zip([0, 8]) {
             bytes[at..at + 4].copy_from_slice(&raw.uid.to_ne_bytes());
             bytes[at + 4..at + 7].copy_from_slice(&[
@@ -99,7 +146,8 @@ impl Filters {
                 raw.filter_cgroup,
             ]);
         }
-        bytes[16..].copy_from_slice(&(self.current as u64).to_ne_bytes());
+        bytes[16..24].copy_from_slice(&(self.current as u64).to_ne_bytes());
+        bytes[24..].copy_from_slice(&self.overlap.to_ne_bytes());
         bytes
     }
 }
@@ -147,13 +195,16 @@ mod tests {
                 Raw { uid: 5, pid_mask: 2, filter_uid: 0, filter_cgroup: 1 },
             ],
             pids: None,
+            overlap: 7,
+            overlaps: 3,
         };
-        let mut expected = [0; 24];
+        let mut expected = [0; 32];
         expected[0..4].copy_from_slice(&0x0102_0304_u32.to_ne_bytes());
         expected[4..7].copy_from_slice(&[1, 1, 0]);
         expected[8..12].copy_from_slice(&5_u32.to_ne_bytes());
         expected[12..15].copy_from_slice(&[2, 0, 1]);
         expected[16..24].copy_from_slice(&1_u64.to_ne_bytes());
+        expected[24..32].copy_from_slice(&7_u64.to_ne_bytes());
         assert_eq!(filters.to_bytes(), expected);
     }
 }

@@ -44,7 +44,7 @@ pub use protobuf::{ProtobufEncoder, ProtobufOptions, run_log};
 pub use remote::{
     Address, Endpoint, Framing, Remote, RemoteError, RemoteOptions, RemoteStats, Trust,
 };
-pub use stored::{Form, ReadError, Stored, StoredStats};
+pub use stored::{Form, ReadError, Recorded, Stored, StoredStats};
 pub use text::{TextEncoder, TextOptions, visible, visible_lines};
 
 pub use time::rfc3339;

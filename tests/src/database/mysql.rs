@@ -148,6 +148,11 @@ impl Client {
         self.answer()
     }
 
+    /// `COM_STMT_CLOSE`, which has no answer.
+    pub fn close(&mut self, number: u32) {
+        self.command(25, &number.to_le_bytes());
+    }
+
     fn command(&mut self, command: u8, body: &[u8]) {
         self.sequence = 0;
         self.send(&[&[command], body].concat());

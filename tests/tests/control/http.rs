@@ -31,6 +31,7 @@ fn a_bad_body_gets_its_code_and_changes_nothing() {
         ("/tls", r#"{"logger_addr":"/tmp/elsewhere"}"#, 400, 5),
         ("/tls", no_process.as_str(), 400, 5),
         ("/bash", "{}", 400, 5),
+        ("/tls", r#"{"pcapfilter":"port 443"}"#, 400, 5),
         ("/nonsense", "{}", 404, 3),
     ] {
         let answer = served.ask(path, &["--data-raw", body]);

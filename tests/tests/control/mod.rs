@@ -3,7 +3,9 @@
 mod access;
 mod flood;
 mod http;
+mod modules;
 mod reload;
+mod servers_and_shells;
 mod stream;
 
 use e2e::nginx::free_port;
@@ -26,6 +28,7 @@ fn token_file(scratch: &Scratch) -> PathBuf {
 
 /// A capture with the HTTP interface.
 struct Served {
+    module: &'static str,
     capture: Capture,
     port: u16,
 }
@@ -64,12 +67,17 @@ fn ask(arguments: &[&str]) -> Answer {
 
 impl Served {
     fn start(scratch: &Scratch, arguments: &[&str]) -> Self {
+        Self::of("tls", scratch, &[&["--format", "json", "--no-parse"], arguments].concat())
+    }
+
+    /// Of any module.
+    fn of(module: &'static str, scratch: &Scratch, arguments: &[&str]) -> Self {
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let token = token_file(scratch);
         let control = ["--listen", &listen, "--token-file", token.to_str().unwrap()];
-        let capture = Capture::raw(scratch, &[&control, arguments].concat());
-        Self { capture, port }
+        let capture = Capture::of(module, scratch, &[&control, arguments].concat());
+        Self { module, capture, port }
     }
 
     fn url(&self, path: &str) -> String {
@@ -83,7 +91,7 @@ impl Served {
     }
 
     fn configure(&self, body: &str) -> Answer {
-        self.ask("/tls", &["--data-raw", body])
+        self.ask(&format!("/{}", self.module), &["--data-raw", body])
     }
 
     /// What is configured now.

@@ -11,7 +11,8 @@ use serde_json::json;
 use std::time::Duration;
 
 const CHANGES: usize = 100;
-const SECONDS: u64 = 20;
+/// More than the changes take on a machine that is busy with other things.
+const SECONDS: u64 = 300;
 
 #[test]
 fn a_hundred_changes_under_load_miss_nothing() {
@@ -43,7 +44,7 @@ fn a_hundred_changes_under_load_miss_nothing() {
         replaced += u32::from(answer.json()["data"]["probes"] == "replaced");
     }
     assert!(load.is_running(), "there was load during all changes");
-    let report = load.finish();
+    let report = load.stop();
     assert_eq!(report.failures, Vec::<String>::new());
     nginx.stop();
     let captured = served.capture.stop();

@@ -141,7 +141,7 @@ fn a_slow_client_misses_what_is_counted_and_stays() {
     let address = format!("127.0.0.1:{listen}");
     let worker = nginx.workers[0].to_string();
     let (capture, port) = serve(&scratch, &["--listen", &address, "--pid", &worker]);
-    let served = super::Served { capture, port: listen };
+    let served = super::Served { module: "tls", capture, port: listen };
     let mut client = Client::with_token(port);
     client.read_until("ready: ");
     // It does not read while this goes on.

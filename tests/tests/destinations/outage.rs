@@ -29,11 +29,13 @@ fn assert_missing_is_counted(kind: &'static str, queue: &str, away: u64) {
     let mut receiver = place.receive();
     let address = place.address(&format!("format=json&queue={queue}"));
     let reference = Reference::start(&scratch, nginx, &["--eventaddr", &address]);
+    let mut lives = Vec::new();
     for _ in 0..2 {
         let load = Load::start(&reference.nginx, "small", 8, Duration::from_secs(3));
         wait_until_received(&place, size(&place) + 500_000);
         receiver.process.signal(Signal::KILL);
         receiver.process.wait();
+        lives.push(size(&place));
         load.finish();
         // Nobody listens meanwhile.
         reference.events(away);
@@ -51,6 +53,7 @@ fn assert_missing_is_counted(kind: &'static str, queue: &str, away: u64) {
     let report = &captured.summary["destinations"][0];
     assert_eq!(missing, lost, "{report}");
     assert_eq!(report["connections"], 3, "{report}");
+    assert_in_order(&output, &place.received(), &lives);
     // Nothing is made up, and what came twice was sent twice.
     let mut count: HashMap<&str, u64> = HashMap::new();
     for line in &arrived {
@@ -66,6 +69,27 @@ fn assert_missing_is_counted(kind: &'static str, queue: &str, away: u64) {
     }
 }
 
+/// What came by one connection to the receiver, which lived until it had so many bytes, is in the order of the
+/// stream, and each line is there once.
+fn assert_in_order(output: &[u8], received: &[u8], lives: &[u64]) {
+    let place: HashMap<&str, usize> =
+        lines(output).into_iter().enumerate().map(|(at, line)| (line, at)).collect();
+    let mut ends: Vec<usize> = lives.iter().map(|end| usize::try_from(*end).unwrap()).collect();
+    ends.push(received.len());
+    let mut begin = 0;
+    for end in ends {
+        let text = String::from_utf8_lossy(&received[begin..end]);
+        // The last line may be cut off.
+        let places: Vec<usize> = text.lines().filter_map(|line| place.get(line).copied()).collect();
+        assert!(places.len() > 1_000, "{} lines by one connection", places.len());
+        assert!(
+            places.is_sorted_by(|one, next| one < next),
+            "by the connection that ended at {end}"
+        );
+        begin = end;
+    }
+}
+
 fn append(place: &Place, bytes: &[u8]) {
     use std::io::Write as _;
     std::fs::File::options().append(true).open(&place.file).unwrap().write_all(bytes).unwrap();
@@ -75,6 +99,18 @@ fn append(place: &Place, bytes: &[u8]) {
 fn nothing_is_missing_if_a_tcp_receiver_is_killed_and_returns() {
     needs_bpf!();
     assert_missing_is_counted("tcp", "1G", 0);
+}
+
+#[test]
+fn nothing_is_missing_if_a_tls_receiver_is_killed_and_returns() {
+    needs_bpf!();
+    assert_missing_is_counted("tls", "1G", 0);
+}
+
+#[test]
+fn what_does_not_fit_into_the_queue_of_a_tls_receiver_meanwhile_is_counted() {
+    needs_bpf!();
+    assert_missing_is_counted("tls", "1M", 20_000);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{Common, capture};
 use crate::database::{self, Kind, Planned};
 use cli::{DatabaseConfig, DatabaseKind};
 use event::LossTable;
-use probe::database::{Capture, Options};
+use probe::database::{Capture, Function, Options, Placing};
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 
@@ -49,11 +49,23 @@ fn files(config: &DatabaseConfig) -> Files<Box<Planned>> {
 /// What servers execute.
 struct Databases {
     capture: Capture,
+    /// What it calls the files that were attached to, in order.
+    numbers: Vec<usize>,
+}
+
+fn placing<'a>(planned: &'a Planned, functions: &'a [Function]) -> Placing<'a> {
+    Placing {
+        library: planned.library.clone(),
+        file: &planned.file,
+        system: planned.system(),
+        memory: planned.memory(),
+        functions,
+    }
 }
 
 impl Databases {
     fn load(config: &DatabaseConfig, scope: Scope) -> anyhow::Result<Self> {
-        let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, changeable } = scope;
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             queue_bytes: QUEUE,
@@ -63,11 +75,12 @@ impl Databases {
             follow_children,
             uid,
             cgroup,
+            changeable,
         })?;
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
-        Ok(Self { capture })
+        Ok(Self { capture, numbers: Vec::new() })
     }
 }
 
@@ -79,13 +92,8 @@ impl Source for Databases {
     }
 
     fn attach(&mut self, planned: &Self::Plan) -> anyhow::Result<()> {
-        self.capture.attach(
-            planned.library.clone(),
-            &planned.file,
-            planned.system(),
-            planned.memory(),
-            &planned.functions(),
-        )?;
+        let functions = planned.functions();
+        self.numbers.push(self.capture.attach(&placing(planned, &functions))?);
         tracing::info!(
             "attached to {} ({}), {} functions",
             planned.library.path,
@@ -95,6 +103,21 @@ impl Source for Databases {
         for note in &planned.plan.notes {
             tracing::warn!("{}: {note}", planned.library.path);
         }
+        Ok(())
+    }
+
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        Ok(self.capture.set_filter(&scope.filter()?)?)
+    }
+
+    fn replace(&mut self, plans: &[Self::Plan], scope: &Scope) -> anyhow::Result<()> {
+        let functions: Vec<_> = plans.iter().map(|planned| planned.functions()).collect();
+        let placings: Vec<_> = plans
+            .iter()
+            .zip(&functions)
+            .map(|(planned, functions)| placing(planned, functions))
+            .collect();
+        self.numbers = self.capture.replace(&placings, scope.pids.clone())?;
         Ok(())
     }
 
@@ -119,8 +142,9 @@ impl Source for Databases {
         self.capture.tally().lost
     }
 
-    fn report(&self, number: usize, planned: &Self::Plan) -> LibraryReport {
-        let hits = self.capture.hits(number).into_iter().zip(&planned.plan.probes);
+    fn report(&self, index: usize, planned: &Self::Plan) -> LibraryReport {
+        let hits = self.numbers.get(index).map(|number| self.capture.hits(*number));
+        let hits = hits.unwrap_or_default().into_iter().zip(&planned.plan.probes);
         LibraryReport {
             path: planned.library.path.clone(),
             build_id: planned.library.build_id.clone(),

@@ -153,8 +153,16 @@ impl<'a, M: Module> Run<'a, M> {
         for fd in module.fds() {
             waiter.add(fd)?;
         }
-        let control =
-            server.map(|server| server.start(common, files.flag, &files.given)).transpose()?;
+        let control = server
+            .map(|server| {
+                server.start(
+                    common,
+                    files.flag,
+                    &files.given,
+                    module.packet_filter().unwrap_or_default(),
+                )
+            })
+            .transpose()?;
         if let Some(control) = &control {
             waiter.add(control.fd())?;
         }

@@ -51,6 +51,12 @@ pub(crate) struct View {
 }
 
 impl Scope {
+    /// As the programs in the kernel take it.
+    pub(crate) fn filter(&self) -> std::io::Result<probe::tls::Filter> {
+        let Self { pids, uid, cgroup, .. } = self.try_clone()?;
+        Ok(probe::tls::Filter { pids, uid, cgroup })
+    }
+
     /// For a second set of programs.
     pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
         Ok(Self {
@@ -140,6 +146,17 @@ pub(crate) trait Module {
     /// says: every call by the old probes or by the new ones. If it fails, nothing has changed.
     fn replace(&mut self, plans: Vec<Self::Plan>, scope: &Scope) -> anyhow::Result<()> {
         let _ = (plans, scope);
+        bail!(CANNOT_CHANGE)
+    }
+
+    /// Which packets are captured, if any are, in tcpdump's language; empty is all.
+    fn packet_filter(&self) -> Option<&str> {
+        None
+    }
+
+    /// Captures packets that this expression takes, from now on; empty is all.
+    fn set_packet_filter(&mut self, expression: &str) -> anyhow::Result<()> {
+        let _ = expression;
         bail!(CANNOT_CHANGE)
     }
 

@@ -108,7 +108,7 @@ impl Writer {
     }
 
     /// Writes records like this from now on.
-    pub(super) fn set_view(&self, view: View) -> anyhow::Result<()> {
+    pub(crate) fn set_view(&self, view: View) -> anyhow::Result<()> {
         self.encoders.set(view)
     }
 

@@ -2,7 +2,7 @@
 //! and databases have in common.
 
 use super::balance::{Balance, LibraryReport};
-use super::module::{Drained, Module};
+use super::module::{Drained, Module, Scope, View};
 use super::output::Writer;
 use event::LossTable;
 use std::os::fd::BorrowedFd;
@@ -19,6 +19,12 @@ pub(super) trait Source {
     /// Puts probes into a file, and tells the user.
     fn attach(&mut self, plan: &Self::Plan) -> anyhow::Result<()>;
 
+    /// As [`Module::set_scope`].
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()>;
+
+    /// Has probes in these files and no others, in the processes of `scope`.
+    fn replace(&mut self, plans: &[Self::Plan], scope: &Scope) -> anyhow::Result<()>;
+
     /// Writes what was captured, for a bounded time.
     fn drain(&mut self, writer: &mut Writer) -> Drained;
 
@@ -34,8 +40,8 @@ pub(super) trait Source {
     /// What was lost on the way here.
     fn lost(&self) -> LossTable;
 
-    /// What became of the file that was attached to as number `number`.
-    fn report(&self, number: usize, plan: &Self::Plan) -> LibraryReport;
+    /// What became of the file that was the `index`-th to be attached to, or is in what replaced those.
+    fn report(&self, index: usize, plan: &Self::Plan) -> LibraryReport;
 
     /// The balance with what was seen.
     fn add_seen(&self, balance: Balance) -> Balance;
@@ -67,6 +73,20 @@ impl<S: Source> Module for Recorder<S> {
         self.source.attach(&plan)?;
         self.attached.push(plan);
         Ok(())
+    }
+
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        self.source.set_scope(scope)
+    }
+
+    fn replace(&mut self, plans: Vec<Self::Plan>, scope: &Scope) -> anyhow::Result<()> {
+        self.source.replace(&plans, scope)?;
+        self.attached = plans;
+        self.source.set_scope(scope)
+    }
+
+    fn set_view(&mut self, view: View) -> anyhow::Result<()> {
+        self.writer.set_view(view)
     }
 
     fn attached(&self) -> usize {
@@ -110,7 +130,7 @@ impl<S: Source> Module for Recorder<S> {
         let mut lost = self.source.lost();
         self.writer.add_losses(&mut lost);
         let plans = self.attached.iter().enumerate();
-        let files = plans.map(|(number, plan)| self.source.report(number, plan)).collect();
+        let files = plans.map(|(index, plan)| self.source.report(index, plan)).collect();
         let balance = Balance::new(&lost, self.writer.records(), files);
         self.source.add_seen(balance.with_destinations(self.writer.destinations()))
     }

@@ -8,7 +8,7 @@ use super::{Common, capture};
 use crate::shell::{self, Planned};
 use cli::{ShellConfig, ShellKind};
 use event::{Command, LossTable};
-use probe::shell::{Capture, Options};
+use probe::shell::{Capture, Options, Placing};
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 
@@ -62,7 +62,7 @@ struct Shells {
 
 impl Shells {
     fn load(config: &ShellConfig, scope: Scope) -> anyhow::Result<Self> {
-        let Scope { pids, follow_children, uid, cgroup, use_btf, .. } = scope;
+        let Scope { pids, follow_children, uid, cgroup, use_btf, changeable } = scope;
         let capture = Capture::load(Options {
             ring_bytes: usize::try_from(config.global.buffer_bytes_per_cpu)?,
             use_btf,
@@ -71,12 +71,17 @@ impl Shells {
             follow_children,
             uid,
             cgroup,
+            changeable,
         })?;
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
         Ok(Self { capture, status: config.status.map(i32::from) })
     }
+}
+
+fn placing(planned: &Planned) -> Placing<'_> {
+    Placing { library: planned.library.clone(), file: &planned.file, shell: &planned.shell }
 }
 
 /// Writes a command if it ended as the user wants it.
@@ -94,7 +99,7 @@ impl Source for Shells {
     }
 
     fn attach(&mut self, planned: &Self::Plan) -> anyhow::Result<()> {
-        self.capture.attach(planned.library.clone(), &planned.file, &planned.shell)?;
+        self.capture.attach(&placing(planned))?;
         tracing::info!(
             "attached to {} ({} {})",
             planned.library.path,
@@ -105,6 +110,15 @@ impl Source for Shells {
             tracing::warn!("{}: {note}", planned.library.path);
         }
         Ok(())
+    }
+
+    fn set_scope(&mut self, scope: &Scope) -> anyhow::Result<()> {
+        Ok(self.capture.set_filter(&scope.filter()?)?)
+    }
+
+    fn replace(&mut self, plans: &[Self::Plan], scope: &Scope) -> anyhow::Result<()> {
+        let placings: Vec<_> = plans.iter().map(|planned| placing(planned)).collect();
+        Ok(self.capture.replace(&placings, scope.pids.clone())?)
     }
 
     fn drain(&mut self, writer: &mut Writer) -> Drained {

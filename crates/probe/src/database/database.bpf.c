@@ -29,7 +29,9 @@ const volatile struct configuration configuration = {};
 /* Mapped by user space. */
 struct shared shared = {};
 
+#define CHANGEABLE_FILTER
 #include "filter.h"
+#include "overlap.h"
 #include "uprobe.h"
 #include "../tls/ring_buffer.h"
 #include "count.h"
@@ -42,6 +44,12 @@ static __always_inline __u32 cookie_server(__u64 cookie)
 static __always_inline __u32 cookie_role(__u64 cookie)
 {
 	return (cookie >> 32) & 0xff;
+}
+
+/* A probe that takes the place of this one has seen to this hit. */
+static __always_inline bool seen(__u64 cookie)
+{
+	return seen_by_newer((cookie >> 56) & 1, (__u32)cookie);
 }
 
 static __always_inline void hit(__u64 cookie)

@@ -6,6 +6,7 @@ use crate::attach::Probe;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};
+use crate::filter::{Filter, Filters};
 use crate::intake::Intake;
 use crate::mapping::page_size;
 use crate::memory;
@@ -77,7 +78,7 @@ impl Capture {
             filter_cgroup: u8::from(options.cgroup.is_some()),
             follow_children: u8::from(options.follow_children),
             have_cookie: u8::from(features.cookie),
-            ..Configuration::default()
+            changeable: u8::from(options.changeable),
         };
         let bytes = compiled(use_btf, features.loop_helper);
         let mut open = object::open("database", bytes, &configuration, &UPROBES, features.multi)?;
@@ -101,6 +102,7 @@ impl Capture {
         priority::take(Rank::Calm);
         let mut capture = Self {
             probes: Vec::new(),
+            tracepoints: Vec::new(),
             object,
             reader,
             intake,
@@ -112,12 +114,15 @@ impl Capture {
             pids: options.pids.clone(),
             follow_children: options.follow_children,
             notes: Vec::new(),
+            filters: options.changeable.then(Filters::default),
+            generation: 0,
+            placed: Vec::new(),
         };
-        for pid in options.pids.unwrap_or_default() {
-            capture.add_pid(pid)?;
-        }
-        if let Some(cgroup) = options.cgroup {
-            object::set_cgroup(&capture.object, &cgroup)?;
+        let filter = Filter { pids: options.pids, uid: options.uid, cgroup: options.cgroup };
+        if options.changeable {
+            capture.set_filter(&filter)?;
+        } else {
+            filter.set_once(&capture.object)?;
         }
         if !use_btf {
             capture.notes.push(
@@ -127,7 +132,7 @@ impl Capture {
             );
         } else if options.follow_children {
             match object::raw_tracepoint(&capture.object, "database_fork", "sched_process_fork") {
-                Ok(link) => capture.probes.push(Probe::Link { _link: link }),
+                Ok(link) => capture.tracepoints.push(Probe::Link { _link: link }),
                 Err(error) => {
                     capture.notes.push(format!("children are not followed: {error}"));
                 }

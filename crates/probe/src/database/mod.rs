@@ -13,6 +13,7 @@ mod title;
 use crate::attach::{Probe, close_all};
 use crate::error::Error;
 use crate::features::{Features, Without};
+use crate::filter::{Filter, Filters, forget};
 use crate::intake::Intake;
 use crate::object;
 use crate::reader::Reader;
@@ -24,7 +25,7 @@ use libbpf_rs::Object;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-pub use attach::{Function, Role};
+pub use attach::{Function, Placing, Role};
 pub use record::{Memory, Place};
 
 /// What is decided before the programs are loaded.
@@ -46,6 +47,8 @@ pub struct Options {
     pub uid: Option<u32>,
     /// Only tasks in this cgroup (v2) or below it.
     pub cgroup: Option<OwnedFd>,
+    /// The filter and the probes can be changed while the programs run.
+    pub changeable: bool,
 }
 
 /// Counts of a capture.
@@ -76,6 +79,8 @@ const TURNS: usize = 4;
 /// A running capture.
 pub struct Capture {
     probes: Vec<Probe>,
+    /// What does not belong to a server, and stays when probes are replaced.
+    tracepoints: Vec<Probe>,
     object: Object,
     reader: Reader,
     intake: Arc<Intake>,
@@ -87,6 +92,12 @@ pub struct Capture {
     pids: Option<Vec<u32>>,
     follow_children: bool,
     notes: Vec<String>,
+    /// If they can be changed.
+    filters: Option<Filters>,
+    /// Which of two sets of probes is in place.
+    generation: u64,
+    /// The files that each server's probes are in, to recognise them.
+    placed: Vec<(u64, u64)>,
 }
 
 impl Capture {
@@ -98,6 +109,13 @@ impl Capture {
     /// Adds a process to the filter.
     pub fn add_pid(&mut self, pid: u32) -> Result<(), Error> {
         object::add_pid(&self.object, pid)
+    }
+
+    /// Captures other statements from now on, of the servers that have probes. One that was begun is shown to its
+    /// end.
+    pub fn set_filter(&mut self, filter: &Filter) -> Result<(), Error> {
+        let filters = self.filters.as_mut().ok_or(Error::Missing("filters"))?;
+        filters.change(&self.object, filter)
     }
 
     /// Becomes readable when there is something to [`drain`](Self::drain).
@@ -165,6 +183,7 @@ impl Capture {
     /// [`is_drained`](Self::is_drained).
     pub fn detach(&mut self) {
         close_all(&mut self.probes);
+        close_all(&mut self.tracepoints);
         self.reader.stop();
     }
 

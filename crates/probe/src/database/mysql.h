@@ -38,6 +38,8 @@ int mysql_dispatch(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	if (!wanted(pid_tgid))
 		return 0;
 	hit(cookie);
@@ -112,7 +114,7 @@ int mysql_dispatch_return(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (seen(cookie))
 		return 0;
 	thread = this_thread(pid_tgid);
 	output = this_output(ctx);
@@ -145,6 +147,8 @@ int mysql_execute(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id || thread->has_text || thread->session != session)
 		return 0;
@@ -172,6 +176,8 @@ int mysql_ok(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -190,6 +196,8 @@ int mysql_error(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;

@@ -25,11 +25,14 @@ int pg_activity(struct pt_regs *ctx)
 	__u64 pid_tgid = bpf_get_current_pid_tgid(), cookie = cookie_of(ctx);
 	__u64 text = PT_REGS_PARM2(ctx), site = PT_REGS_IP(ctx);
 	__u32 number = cookie_server(cookie);
+	bool is_wanted = wanted(pid_tgid);
 	struct thread *thread;
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (seen(cookie))
+		return 0;
+	if (!is_wanted && !is_followed(pid_tgid))
 		return 0;
 	hit(cookie);
 	output = this_output(ctx);
@@ -56,6 +59,8 @@ int pg_activity(struct pt_regs *ctx)
 			return 0;
 		end(output, thread, pid_tgid, bpf_ktime_get_ns());
 	}
+	if (!is_wanted)
+		return 0;
 	begin(output, thread, pid_tgid, number, 0, thread->message);
 	emit_text(output, thread, pid_tgid, text, 0, true);
 	return 0;
@@ -71,6 +76,8 @@ int pg_query(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	if (!wanted(pid_tgid))
 		return 0;
 	hit(cookie);
@@ -93,7 +100,9 @@ int pg_message(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (seen(cookie))
+		return 0;
+	if (!wanted(pid_tgid) && !is_followed(pid_tgid))
 		return 0;
 	thread = get_thread(pid_tgid);
 	output = this_output(ctx);
@@ -120,7 +129,9 @@ int pg_message_return(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (seen(cookie))
+		return 0;
+	if (!wanted(pid_tgid) && !is_followed(pid_tgid))
 		return 0;
 	/* Counted at the entry; an instance of the program for each function needs a cookie. */
 	if (!cookie_role(cookie))
@@ -155,6 +166,8 @@ int pg_done(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -181,6 +194,8 @@ int pg_report_start(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -199,6 +214,8 @@ int pg_report_code(struct pt_regs *ctx)
 	struct thread *thread;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	if (!thread || !thread->id)
 		return 0;
@@ -218,6 +235,8 @@ int pg_report_sent(struct pt_regs *ctx)
 	void *output;
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	thread = this_thread(pid_tgid);
 	server = bpf_map_lookup_elem(&servers, &number);
 	if (!thread || !thread->id || !server || thread->report_level < server->error_level)

@@ -70,7 +70,8 @@ struct server {
 #define MAX_SERVERS 256
 
 /*
- * An attach cookie: bits 0-15 server, 16-31 function, 32-39 role.
+ * An attach cookie: bits 0-15 server, 16-31 function, 32-39 role, 56-63 generation (see
+ * overlap.h).
  */
 enum role {
 	ROLE_DISPATCH_COM_DATA = 1,

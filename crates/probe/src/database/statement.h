@@ -59,6 +59,14 @@ static __always_inline struct thread *get_thread(__u64 pid_tgid)
 	return this_thread(pid_tgid);
 }
 
+/* A statement that was begun is followed to its end, whatever is wanted by then. */
+static __always_inline bool is_followed(__u64 pid_tgid)
+{
+	struct thread *thread = this_thread(pid_tgid);
+
+	return thread && thread->id;
+}
+
 /* RECORD_BEGIN */
 struct begin_record {
 	struct record head;

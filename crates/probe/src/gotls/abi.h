@@ -11,6 +11,7 @@
 #define GO_STACK_CHECK 2 /* the site is the branch that restarts a call on a larger stack */
 /* Receiver and slice pointer can be read above the return address. */
 #define GO_ARGUMENTS_AT_EXIT 4
+#define GO_GENERATION 128 /* of two sets of probes, while one replaces the other */
 
 #if defined(__TARGET_ARCH_x86)
 #define GO_G(ctx) ((ctx)->r14)

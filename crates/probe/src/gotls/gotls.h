@@ -20,6 +20,7 @@
 #define ECAPTURE_GOTLS_H
 
 #include "gotls/abi.h"
+#include "overlap.h"
 
 /* recordTypeApplicationData of Go's src/crypto/tls/common.go */
 #define GO_APPLICATION_DATA 23
@@ -51,6 +52,12 @@ struct {
 static __always_inline void go_count_hit(__u64 cookie)
 {
 	__sync_fetch_and_add(&shared.hits[cookie_function(cookie) & (MAX_FUNCTIONS - 1)], 1);
+}
+
+/* A probe that takes the place of this one has seen to this hit. */
+static __always_inline bool go_seen(__u64 cookie)
+{
+	return seen_by_newer(!!(cookie_result(cookie) & GO_GENERATION), (__u32)cookie);
 }
 
 /* The receiver, at an entry. */
@@ -265,7 +272,7 @@ int go_write(struct pt_regs *ctx)
 	struct connection *connection;
 
 	KEEP_TASK_STACK(ctx);
-	if (go_restarts(ctx, flags))
+	if (go_restarts(ctx, flags) || go_seen(cookie))
 		return 0;
 	if (flags & GO_ON_STACK)
 		bpf_probe_read_user(words, sizeof(words), (void *)(PT_REGS_SP(ctx) + 8));
@@ -305,7 +312,7 @@ int go_flush(struct pt_regs *ctx)
 	struct connection *connection;
 
 	KEEP_TASK_STACK(ctx);
-	if (go_restarts(ctx, flags))
+	if (go_restarts(ctx, flags) || go_seen(cookie))
 		return 0;
 	if (flags & GO_ON_STACK)
 		bpf_probe_read_user(words, sizeof(words), (void *)(PT_REGS_SP(ctx) + 8));
@@ -347,7 +354,7 @@ int go_copy(struct pt_regs *ctx)
 	__u64 words[3] = {GO_WORD_0(ctx), GO_WORD_1(ctx), GO_WORD_2(ctx)};
 
 	KEEP_TASK_STACK(ctx);
-	if (!wanted(pid_tgid))
+	if (go_seen(cookie) || !wanted(pid_tgid))
 		return 0;
 	go_count_hit(cookie);
 	if (cookie_result(cookie) & GO_ON_STACK)
@@ -382,7 +389,7 @@ int go_read_entry(struct pt_regs *ctx)
 	struct go_call call = {.conn = GO_WORD_0(ctx), .buffer = buffer, .running = 1};
 
 	KEEP_TASK_STACK(ctx);
-	if (go_restarts(ctx, cookie_result(cookie)) || !wanted(pid_tgid))
+	if (go_restarts(ctx, cookie_result(cookie)) || go_seen(cookie) || !wanted(pid_tgid))
 		return 0;
 	go_count_hit(cookie);
 	if (!go_stack(g, sp, bounds))
@@ -414,6 +421,8 @@ int go_read_exit(struct pt_regs *ctx)
 	__u64 words[5] = {};
 
 	KEEP_TASK_STACK(ctx);
+	if (go_seen(cookie))
+		return 0;
 	barrier_var(n);
 	if (!(flags & GO_ON_STACK) && go_stack(g, sp, bounds)) {
 		struct go_call_key key = {.g = g, .tgid = pid_tgid >> 32, .depth = bounds[1] - sp};
@@ -463,7 +472,7 @@ int go_end(struct pt_regs *ctx)
 	struct connection *connection;
 
 	KEEP_TASK_STACK(ctx);
-	if (go_restarts(ctx, flags) || !wanted(pid_tgid))
+	if (go_restarts(ctx, flags) || go_seen(cookie) || !wanted(pid_tgid))
 		return 0;
 	go_count_hit(cookie);
 	key.ssl = go_receiver(ctx, flags);

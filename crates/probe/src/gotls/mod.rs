@@ -3,9 +3,10 @@
 //! The programs are in `gotls.h`, and are part of the object of the TLS capture, so that rings, records,
 //! connections and everything behind them are the same.
 
-use crate::attach::Sites;
+use crate::attach::{Place, Sites};
 use crate::error::Error;
 use crate::tls::Capture;
+use crate::tls::attach::Placed;
 use event::Library;
 use std::fs::File;
 
@@ -66,6 +67,21 @@ pub(crate) fn flags(on_stack: bool, at_stack_check: bool, arguments_at_exit: boo
     (u64::from(on_stack) | u64::from(at_stack_check) << 1 | u64::from(arguments_at_exit) << 2) << 40
 }
 
+/// A program or library built by Go, and where its probes go.
+pub struct Placing<'a> {
+    /// What it is called.
+    pub library: Library,
+    /// The open file.
+    pub file: &'a File,
+    /// What to probe.
+    pub functions: &'a [Function],
+}
+
+/// `GO_GENERATION` of `abi.h`, in its place in a cookie.
+fn generation_flag(generation: u64) -> u64 {
+    (generation & 1) << 47
+}
+
 impl Capture {
     /// Attaches to `functions` of the open `file`, built by Go, and returns the file's number. As
     /// [`Capture::attach`] otherwise.
@@ -75,11 +91,41 @@ impl Capture {
         file: &File,
         functions: &[Function],
     ) -> Result<usize, Error> {
-        let (number, first) = self.room_for(&library, functions.len())?;
+        let mut placed = Placed::default();
+        let whom = Place::pids(self.pids.as_deref(), self.follow_children);
+        let placing = Placing { library, file, functions };
+        let number = self.place_go(&placing, &whom, self.generation, &mut placed)?;
+        self.probes.append(&mut placed.probes);
+        self.exit_probes.append(&mut placed.exit_probes);
+        Ok(number)
+    }
+
+    /// Puts probes into these files and no others: as [`Capture::replace`].
+    pub fn replace_go(
+        &mut self,
+        files: &[Placing<'_>],
+        pids: Option<Vec<u32>>,
+    ) -> Result<Vec<usize>, Error> {
+        self.begin_overlap()?;
+        let replaced = self.replace_by(files, pids, Self::place_go);
+        self.end_overlap()?;
+        replaced
+    }
+
+    fn place_go(
+        &mut self,
+        placing: &Placing<'_>,
+        pids: &[i32],
+        generation: u64,
+        placed: &mut Placed,
+    ) -> Result<usize, Error> {
+        let Placing { library, file, functions } = placing;
+        let names = functions.iter().map(|function| &function.name);
+        let numbers = self.number(library, file, names)?;
         let [mut writes, mut flushes, mut copies, mut entries, mut exits, mut ends]: [Sites; 6] =
             Default::default();
-        for (index, function) in (first..).zip(functions) {
-            let cookie = function.cookie(number, index);
+        for (index, function) in (numbers.first..).zip(*functions) {
+            let cookie = function.cookie(numbers.number, index) | generation_flag(generation);
             match function.operation {
                 Operation::Write => writes.push(function.entry, cookie),
                 Operation::Flush => flushes.push(function.entry, cookie),
@@ -98,17 +144,23 @@ impl Capture {
                 }
             }
         }
-        let programs = [
-            ("go_end", ends, false),
+        let place =
+            Place { file, path: &library.path, pids: pids.to_vec(), features: self.features };
+        for (program, sites) in [
+            ("go_end", ends),
             // Before what hands it work.
-            ("go_flush", flushes, false),
-            ("go_write", writes, false),
-            ("go_copy", copies, false),
-            ("go_read_entry", entries, false),
-            ("go_read_exit", exits, false),
-        ];
-        let names = functions.iter().map(|function| function.name.clone());
-        self.attach_programs(library, file, names, &programs)
+            ("go_flush", flushes),
+            ("go_write", writes),
+            ("go_copy", copies),
+            ("go_read_entry", entries),
+            ("go_read_exit", exits),
+        ] {
+            let exits = program == "go_read_exit";
+            let probes = if exits { &mut placed.exit_probes } else { &mut placed.probes };
+            place.attach(&self.program(program)?, &sites, false, probes)?;
+        }
+        self.take_in(&numbers, library, functions.iter().map(|function| function.name.clone()));
+        Ok(numbers.number)
     }
 }
 
@@ -136,6 +188,7 @@ mod tests {
             ("GO_ON_STACK", flags(true, false, false)),
             ("GO_STACK_CHECK", flags(false, true, false)),
             ("GO_ARGUMENTS_AT_EXIT", flags(false, false, true)),
+            ("GO_GENERATION", generation_flag(3)),
         ] {
             let value = flags >> 40;
             assert!(header.contains(&format!("#define {name} {value}")), "{name} is {value}");

@@ -167,6 +167,11 @@ struct filter {
 struct filters {
 	struct filter filter[2];
 	__u64 current; /* 0 or 1 */
+	/*
+	 * While probes are replaced: a number that was never used before, times two, plus the
+	 * generation of the newer ones; else 0.
+	 */
+	__u64 overlap;
 };
 
 /* What both sides read and write while they run. */

@@ -175,6 +175,8 @@ struct Placed {
 /// A running capture of secrets.
 pub struct Keys {
     probes: Vec<Probe>,
+    /// What does not belong to a library, and stays when probes are replaced.
+    tracepoints: Vec<Probe>,
     return_probes: Vec<Probe>,
     rings: Rings,
     gauges: Gauges,
@@ -238,6 +240,7 @@ impl Keys {
             })?;
         let mut keys = Self {
             probes: Vec::new(),
+            tracepoints: Vec::new(),
             return_probes: Vec::new(),
             epoll: wait_for(&rings).map_err(|error| Error::Wait(error.into()))?,
             gauges: rings.gauges(),
@@ -287,7 +290,7 @@ impl Keys {
             ("keys_process_exit", "sched_process_exit", "ended processes are not forgotten"),
         ] {
             match object::raw_tracepoint(&self.object, program, tracepoint) {
-                Ok(link) => self.probes.push(Probe::Link { _link: link }),
+                Ok(link) => self.tracepoints.push(Probe::Link { _link: link }),
                 Err(error) => self.notes.push(format!("{consequence}: {error}")),
             }
         }
@@ -462,6 +465,7 @@ impl Keys {
         // Returns before entries, as a return whose entry was not seen counts as a loss.
         close_all(&mut self.return_probes);
         close_all(&mut self.probes);
+        close_all(&mut self.tracepoints);
     }
 }
 

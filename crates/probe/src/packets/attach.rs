@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub(super) enum Hook {
     /// Goes with the process.
     Link {
-        _link: OwnedFd,
+        link: OwnedFd,
     },
     Filter {
         _filter: clsact::Attached,
@@ -33,7 +33,7 @@ pub(super) fn attach(
     };
     if links {
         match link(program, interface.index, side) {
-            Ok(link) => return Ok(Hook::Link { _link: link }),
+            Ok(link) => return Ok(Hook::Link { link }),
             // What a kernel says to an attach type that it does not know.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
             Err(error) => return Err(failed(error)),
@@ -42,6 +42,18 @@ pub(super) fn attach(
     clsact::Attached::new(program, interface.index, side)
         .map(|filter| Hook::Filter { _filter: filter })
         .map_err(failed)
+}
+
+impl Hook {
+    /// Puts another program in the place of the one that is there: no packet passes by both or by none.
+    pub(super) fn exchange(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        let Self::Link { link } = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        // SAFETY: both descriptors are open, and no options are given.
+        let outcome = unsafe {
+            libbpf_sys::bpf_link_update(link.as_raw_fd(), program.as_raw_fd(), std::ptr::null())
+        };
+        if outcome < 0 { Err(io::Error::from_raw_os_error(-outcome)) } else { Ok(()) }
+    }
 }
 
 /// Before all others: one that decides what happens to a packet keeps it from those that follow.

@@ -67,6 +67,12 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The kernel cannot put one program in the place of another.
+    #[error(
+        "the packet filter cannot be changed while packets are captured without links at TC hooks (Linux 6.6): \
+         start ecapture anew"
+    )]
+    Exchange,
     /// The kernel lacks what packets need.
     #[error("packets cannot be captured without {0}")]
     Kernel(&'static str),

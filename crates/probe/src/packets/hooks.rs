@@ -11,6 +11,7 @@ use crate::error::Error as ProbeError;
 use libbpf_rs::{MapCore, MapFlags};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// `enum record_direction`, which are also the places in the map `captures`.
@@ -21,6 +22,13 @@ const RECV: u32 = 1;
 /// there it has its final form.
 fn sides(interface: &Interface) -> &'static [Side] {
     if interface.loopback { &[Side::Ingress] } else { &[Side::Ingress, Side::Egress] }
+}
+
+/// A program at a hook.
+pub(super) struct Place {
+    hook: Hook,
+    link_type: LinkType,
+    side: Side,
 }
 
 /// The user's expression, for each type of interface that is captured.
@@ -95,18 +103,66 @@ impl Packets {
         }
     }
 
-    fn hook(&self, interface: &Interface) -> Result<Vec<Hook>, ProbeError> {
+    fn hook(&self, interface: &Interface) -> Result<Vec<Place>, ProbeError> {
         let mut hooks = Vec::new();
+        let link_type = interface.link_type;
         for side in sides(interface) {
-            let (direction, unfiltered) = match side {
-                Side::Ingress => (RECV, self.program("packets_ingress")?),
-                Side::Egress => (SEND, self.program("packets_egress")?),
-            };
-            let filter = self.filters.loaded.get(&(interface.link_type, direction));
-            let program = filter.map_or(unfiltered.as_fd(), AsFd::as_fd);
-            hooks.push(attach::attach(program, interface, *side, self.links_exist)?);
+            let hook = self.with_program(&self.filters, link_type, *side, |program| {
+                attach::attach(program, interface, *side, self.links_exist)
+            })??;
+            hooks.push(Place { hook, link_type, side: *side });
         }
         Ok(hooks)
+    }
+
+    /// Gives `act` the program that sees packets first: the expression's, or else ours.
+    fn with_program<T>(
+        &self,
+        filters: &Filters,
+        link_type: LinkType,
+        side: Side,
+        act: impl FnOnce(BorrowedFd<'_>) -> T,
+    ) -> Result<T, ProbeError> {
+        let (direction, unfiltered) = match side {
+            Side::Ingress => (RECV, "packets_ingress"),
+            Side::Egress => (SEND, "packets_egress"),
+        };
+        match filters.loaded.get(&(link_type, direction)) {
+            Some(program) => Ok(act(program.as_fd())),
+            None => Ok(act(self.program(unfiltered)?.as_fd())),
+        }
+    }
+
+    /// Puts the programs of another expression in the place of those that are there. If that fails, those
+    /// are there again.
+    pub(super) fn exchange_filter(&mut self, expression: &str) -> Result<(), ProbeError> {
+        let captures =
+            self.map("captures")?.as_fd().try_clone_to_owned().map_err(ProbeError::Wait)?;
+        let mut filters = Filters::new(Some(expression.to_owned()));
+        // Also for interfaces that are away at the moment: they may come back.
+        for interface in &self.interfaces {
+            filters.load(interface.link_type, captures.as_fd())?;
+        }
+        let places: Vec<&Place> = self.hooks.values().flatten().collect();
+        for (number, place) in places.iter().enumerate() {
+            let Err(source) = self.exchange(place, &filters)? else { continue };
+            for before in &places[..number] {
+                // It was there a moment ago.
+                let _ = self.exchange(before, &self.filters)?;
+            }
+            return Err(match source.kind() {
+                io::ErrorKind::Unsupported => Error::Exchange,
+                _ => Error::FilterLoad { expression: expression.to_owned(), source },
+            }
+            .into());
+        }
+        self.filters = filters;
+        Ok(())
+    }
+
+    fn exchange(&self, place: &Place, filters: &Filters) -> Result<io::Result<()>, ProbeError> {
+        let Place { hook, link_type, side } = place;
+        self.with_program(filters, *link_type, *side, |program| hook.exchange(program))
     }
 
     /// Captures an interface no more; it may be gone.

@@ -26,10 +26,9 @@ use crate::error::Error as ProbeError;
 use crate::features::Without;
 use crate::intake::Intake;
 use crate::reader::Reader;
-use attach::Hook;
 use decode::Decoder;
 use event::Packet;
-use hooks::Filters;
+use hooks::{Filters, Place};
 use later::Watcher;
 use libbpf_rs::{Link, MapCore, MapFlags, Object};
 use shared::Shared;
@@ -75,7 +74,7 @@ const TURNS: usize = 8;
 /// A running capture of packets.
 pub struct Packets {
     /// Of the interfaces that are there, by the kernel's number.
-    hooks: HashMap<u32, Vec<Hook>>,
+    hooks: HashMap<u32, Vec<Place>>,
     links: Vec<Link>,
     filters: Filters,
     /// The kernel may have links for these hooks.
@@ -126,6 +125,12 @@ impl Packets {
         let map = self.map("pids")?;
         map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
             .map_err(|source| ProbeError::Map { map: "pids", source })
+    }
+
+    /// Takes other packets from now on: each is judged by the old expression or by the new one. If that fails,
+    /// the old one stays.
+    pub fn set_filter(&mut self, expression: &str) -> Result<(), ProbeError> {
+        self.exchange_filter(expression)
     }
 
     /// Becomes readable when there is something to [`drain`](Self::drain).

@@ -1,13 +1,14 @@
 //! Puts probes on one shell's file.
 
-use super::Capture;
 use super::assemble::{File as Attached, Kind};
 use super::record::{self, MAX_FILES};
-use crate::attach;
+use super::{Capture, forget};
+use crate::attach::{self, Probe, close_all};
 use crate::error::Error;
 use event::Library;
 use libbpf_rs::{MapCore, MapFlags};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 /// A place in a file.
@@ -52,15 +53,78 @@ pub struct Shell {
     pub variables: Variables,
 }
 
+/// A shell's file and where its probes go.
+pub struct Placing<'a> {
+    /// What it is called.
+    pub library: Library,
+    /// The open file.
+    pub file: &'a File,
+    /// Everything about it.
+    pub shell: &'a Shell,
+}
+
 impl Capture {
-    /// Attaches to the open `file` of a shell.
+    /// Attaches to a shell's file.
     ///
     /// The probes belong to the file: every process that has it mapped, or maps it later, is
     /// covered, unless the capture is limited to processes; then only those are touched.
-    pub fn attach(&mut self, library: Library, file: &File, shell: &Shell) -> Result<(), Error> {
-        let number = self.files.len();
+    pub fn attach(&mut self, placing: &Placing<'_>) -> Result<(), Error> {
+        let whom = attach::Place::pids(self.pids.as_deref(), self.follow_children);
+        let mut probes = Vec::new();
+        self.place(placing, &whom, self.generation, &mut probes)?;
+        self.probes.append(&mut probes);
+        Ok(())
+    }
+
+    /// Puts probes into these shells and no others, in processes `pids`. If that fails, the probes are where they
+    /// were. Each command is captured once: see `include/overlap.h`.
+    pub fn replace(&mut self, shells: &[Placing<'_>], pids: Option<Vec<u32>>) -> Result<(), Error> {
+        // Whom the user names now is wanted without the children.
+        let follow = self.follow_children && pids == self.pids;
+        let whom = attach::Place::pids(pids.as_deref(), follow);
+        let generation = self.generation ^ 1;
+        let filters = self.filters.as_mut().ok_or(Error::Missing("filters"))?;
+        filters.begin_overlap(&self.object, generation)?;
+        let mut probes = Vec::new();
+        let placed: Result<(), Error> = shells
+            .iter()
+            .try_for_each(|placing| self.place(placing, &whom, generation, &mut probes));
+        if placed.is_ok() {
+            std::mem::swap(&mut self.probes, &mut probes);
+            self.generation = generation;
+            self.pids = pids;
+            self.follow_children = follow;
+        }
+        close_all(&mut probes);
+        let filters = self.filters.as_mut().ok_or(Error::Missing("filters"))?;
+        filters.end_overlap(&self.object)?;
+        if placed.is_ok() && !follow {
+            forget(&self.object, "shells", self.pids.as_deref(), |key| {
+                Some(u32::from_ne_bytes(key.try_into().ok()?))
+            })?;
+        }
+        placed
+    }
+
+    fn place(
+        &mut self,
+        placing: &Placing<'_>,
+        pids: &[i32],
+        generation: u64,
+        probes: &mut Vec<Probe>,
+    ) -> Result<(), Error> {
+        let Placing { library, file, shell } = placing;
+        let metadata = file.metadata().map_err(|source| Error::Attach {
+            what: "probes".to_owned(),
+            path: library.path.clone(),
+            source: source.into(),
+        })?;
+        let identity = (metadata.dev(), metadata.ino());
+        let known = self.placed.iter().position(|(known, is)| *known == identity && is == *shell);
+        let number = known.unwrap_or(self.files.len());
         if number >= MAX_FILES {
-            return Err(Error::Full { path: library.path, what: "shells", limit: MAX_FILES });
+            let path = library.path.clone();
+            return Err(Error::Full { path, what: "shells", limit: MAX_FILES });
         }
         let Variables { status, line_count, executing } = shell.variables;
         let variables = [status, line_count, executing].map(Option::unwrap_or_default);
@@ -89,17 +153,20 @@ impl Capture {
         let place = attach::Place {
             file,
             path: &library.path,
-            pids: attach::Place::pids(self.pids.as_deref(), self.follow_children),
+            pids: pids.to_vec(),
             features: self.features,
         };
-        let mut probes = Vec::new();
         for (program, at, retprobe) in sites {
             let mut sites = attach::Sites::default();
-            sites.push(at.offset, number as u64 | at.vaddr << 16);
-            place.attach(&self.program(program)?, &sites, retprobe, &mut probes)?;
+            // No file is so large that its addresses need more than 47 bits.
+            let cookie = number as u64 | (at.vaddr << 17 >> 1) | generation << 63;
+            sites.push(at.offset, cookie);
+            place.attach(&self.program(program)?, &sites, retprobe, probes)?;
         }
-        self.probes.append(&mut probes);
-        self.files.push(Attached { library: Arc::new(library), kind: shell.kind });
+        if known.is_none() {
+            self.placed.push((identity, (*shell).clone()));
+            self.files.push(Attached { library: Arc::new(library.clone()), kind: shell.kind });
+        }
         Ok(())
     }
 }

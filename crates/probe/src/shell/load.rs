@@ -7,14 +7,13 @@ use crate::attach::Probe;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::features::{Feature, Features};
+use crate::filter::{Filter, Filters};
 use crate::mapping::page_size;
 use crate::memory;
 use crate::ring::{BpfRing, Buffer, Rings};
-use libbpf_rs::{
-    MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramAttachType,
-};
+use libbpf_rs::{MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramAttachType};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 macro_rules! object {
     ($name:literal) => {
@@ -64,6 +63,7 @@ impl Capture {
             filter_cgroup: options.cgroup.is_some(),
             follow_children: options.follow_children,
             have_cookie: features.cookie,
+            changeable: options.changeable,
         };
         let mut open = ObjectBuilder::default()
             .name("shell")
@@ -75,6 +75,7 @@ impl Capture {
         let readable = readable(&rings).map_err(Error::Wait)?;
         let mut capture = Self {
             probes: Vec::new(),
+            tracepoints: Vec::new(),
             object,
             gauges: rings.gauges(),
             rings,
@@ -85,16 +86,15 @@ impl Capture {
             pids: options.pids.clone(),
             follow_children: options.follow_children,
             notes: Vec::new(),
+            filters: options.changeable.then(Filters::default),
+            generation: 0,
+            placed: Vec::new(),
         };
-        for pid in options.pids.unwrap_or_default() {
-            capture.add_pid(pid)?;
-        }
-        if let Some(cgroup) = options.cgroup {
-            let fd = cgroup.as_raw_fd() as u32;
-            capture
-                .map("cgroups")?
-                .update(&0_u32.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)
-                .map_err(|source| Error::Map { map: "cgroups", source })?;
+        let filter = Filter { pids: options.pids, uid: options.uid, cgroup: options.cgroup };
+        if options.changeable {
+            capture.set_filter(&filter)?;
+        } else {
+            filter.set_once(&capture.object)?;
         }
         capture.attach_tracepoints(use_btf);
         Ok(capture)
@@ -130,7 +130,7 @@ impl Capture {
                 Err(error) => notes.push(format!("{consequence}: {error}")),
             }
         }
-        self.probes.append(&mut probes);
+        self.tracepoints.append(&mut probes);
         self.notes.append(&mut notes);
     }
 }
@@ -149,7 +149,7 @@ fn configure(
                 Some(value) if value.len() == bytes.len() => value.copy_from_slice(&bytes),
                 _ => return Err(Error::Missing("configuration")),
             }
-        } else if name == "pids" && !configuration.filter_pid {
+        } else if name == "pids" && !configuration.filter_pid && !configuration.changeable {
             map.set_max_entries(1).map_err(|source| Error::Map { map: "pids", source })?;
         } else if name == "ring" {
             map.set_max_entries(ring_size as u32)

@@ -11,11 +11,13 @@ mod proc;
 mod record;
 
 pub use assemble::Kind;
-pub use attach::{Lines, Place, Shell, Variables};
+pub use attach::{Lines, Place, Placing, Shell, Variables};
 
 use crate::Error;
 use crate::attach::{Probe, close_all};
 use crate::features::{Features, Without};
+use crate::filter::{Filter, Filters, forget};
+use crate::object;
 use crate::ring::{Gauges, Rings};
 use assemble::{Assembler, File};
 use event::{Command, LossTable};
@@ -41,6 +43,8 @@ pub struct Options {
     pub uid: Option<u32>,
     /// Only tasks in this cgroup (v2) or below it.
     pub cgroup: Option<OwnedFd>,
+    /// The filter and the probes can be changed while the programs run.
+    pub changeable: bool,
 }
 
 /// Counts of a capture.
@@ -66,6 +70,8 @@ pub struct Drained {
 /// A running capture.
 pub struct Capture {
     probes: Vec<Probe>,
+    /// What does not belong to a shell, and stays when probes are replaced.
+    tracepoints: Vec<Probe>,
     object: Object,
     rings: Rings,
     gauges: Gauges,
@@ -77,6 +83,12 @@ pub struct Capture {
     pids: Option<Vec<u32>>,
     follow_children: bool,
     notes: Vec<String>,
+    /// If they can be changed.
+    filters: Option<Filters>,
+    /// Which of two sets of probes is in place.
+    generation: u64,
+    /// The files that probes are in or were, to recognise them.
+    placed: Vec<((u64, u64), Shell)>,
 }
 
 /// Records are handed out for so many bytes of the ring at once.
@@ -90,9 +102,13 @@ impl Capture {
 
     /// Adds a process to the filter.
     pub fn add_pid(&mut self, pid: u32) -> Result<(), Error> {
-        let map = self.map("pids")?;
-        map.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
-            .map_err(|source| Error::Map { map: "pids", source })
+        object::add_pid(&self.object, pid)
+    }
+
+    /// Captures other commands from now on, of the shells that have probes. One that was begun is shown to its end.
+    pub fn set_filter(&mut self, filter: &Filter) -> Result<(), Error> {
+        let filters = self.filters.as_mut().ok_or(Error::Missing("filters"))?;
+        filters.change(&self.object, filter)
     }
 
     /// Becomes readable when there is something to [`drain`](Self::drain).
@@ -138,6 +154,7 @@ impl Capture {
     /// Removes every probe. What was captured before is still to be drained.
     pub fn detach(&mut self) {
         close_all(&mut self.probes);
+        close_all(&mut self.tracepoints);
     }
 
     fn counters(&self) -> Option<Counters> {

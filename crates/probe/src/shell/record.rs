@@ -116,6 +116,7 @@ pub(super) struct Configuration {
     pub(super) filter_cgroup: bool,
     pub(super) follow_children: bool,
     pub(super) have_cookie: bool,
+    pub(super) changeable: bool,
 }
 
 impl Configuration {
@@ -129,6 +130,8 @@ impl Configuration {
             u8::from(self.follow_children),
             u8::from(self.have_cookie),
         ]);
+        // After `never`.
+        bytes[10] = u8::from(self.changeable);
         bytes
     }
 }

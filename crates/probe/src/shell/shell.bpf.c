@@ -28,6 +28,10 @@ const volatile struct shell_configuration configuration = {};
 
 #include "uprobe.h"
 
+#define CHANGEABLE_FILTER
+#include "filter.h"
+#include "overlap.h"
+
 struct shell_counters counters = {};
 
 /* How many chunks of one line are copied. */
@@ -66,36 +70,18 @@ struct {
 } files SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__type(key, __u32);
-	__type(value, __u8);
-} pids SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} cgroups SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
 } ring SEC(".maps");
 
 #define COUNT(field, n) __sync_fetch_and_add(&counters.field, (n))
 
-static __always_inline bool wanted(__u32 tgid)
+/* Of two sets of probes, while one replaces the other: see overlap.h. */
+#define GENERATION (1ULL << 63)
+
+static __always_inline bool seen(__u64 cookie)
 {
-	if (configuration.filter_pid && !bpf_map_lookup_elem(&pids, &tgid))
-		return false;
-	if (configuration.filter_uid &&
-	    (__u32)bpf_get_current_uid_gid() != configuration.wanted_uid)
-		return false;
-	if (configuration.filter_cgroup && bpf_current_task_under_cgroup(&cgroups, 0) != 1)
-		return false;
-	return true;
+	return seen_by_newer(!!(cookie & GENERATION), cookie & ~GENERATION);
 }
 
 /* The 32-bit variable (or the lower half of a larger one) at a file address; false: unknown. */
@@ -116,12 +102,13 @@ static __always_inline bool is_executing(const struct shell *shell, const struct
 /* The shell that the current process is, made known if it is not; null if it is not wanted. */
 static __always_inline struct shell *this_shell(__u64 cookie, __u64 ip, bool returned)
 {
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	struct shell *shell;
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u32 tgid = pid_tgid >> 32;
+	struct shell *shell = bpf_map_lookup_elem(&shells, &tgid);
 
-	if (!wanted(tgid))
-		return 0;
-	shell = bpf_map_lookup_elem(&shells, &tgid);
+	/* A command that was begun is followed to its end, whatever is wanted by then. */
+	if (!wanted(pid_tgid))
+		return shell && shell->open ? shell : 0;
 	if (!shell) {
 		struct shell fresh = {};
 
@@ -132,7 +119,7 @@ static __always_inline struct shell *this_shell(__u64 cookie, __u64 ip, bool ret
 	}
 	/* At a return probe the instruction pointer is the caller's. */
 	if (!returned) {
-		shell->bias = ip - (cookie >> 16);
+		shell->bias = ip - ((cookie & ~GENERATION) >> 16);
 		shell->placed = 1;
 	}
 	return shell;
@@ -284,7 +271,7 @@ int shell_read(struct pt_regs *ctx)
 	__s32 value = 0;
 
 	KEEP_TASK_STACK(ctx);
-	if (!file)
+	if (!file || seen(cookie))
 		return 0;
 	/* zleentry(ZLE_CMD_READ, left, right, flags, context, …) */
 	if (file->kind == SHELL_ZSH && ((__s32)command != 1 || (__u32)context > 1))
@@ -324,7 +311,7 @@ static __always_inline int line_entered(struct pt_regs *ctx, bool returned)
 	struct shell *shell;
 	char first[2] = {};
 
-	if (!file)
+	if (!file || seen(cookie))
 		return 0;
 	shell = this_shell(cookie, PT_REGS_IP(ctx), returned);
 	if (!shell || is_executing(shell, file))
@@ -381,6 +368,8 @@ int shell_prompt(struct pt_regs *ctx)
 	struct shell *shell = bpf_map_lookup_elem(&shells, &tgid);
 
 	KEEP_TASK_STACK(ctx);
+	if (seen(cookie))
+		return 0;
 	/* Shells that run a script pass here for each command. */
 	if (!file || !shell || !shell->open)
 		return 0;
@@ -448,13 +437,7 @@ int shell_exit(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/sched_process_fork")
 int shell_fork(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u32 parent = bpf_get_current_pid_tgid() >> 32, child;
-	__u8 one = 1;
-
-	if (!configuration.follow_children || !bpf_map_lookup_elem(&pids, &parent))
-		return 0;
-	child = BPF_CORE_READ((struct task_struct *)ctx->args[1], tgid);
-	bpf_map_update_elem(&pids, &child, &one, BPF_ANY);
+	follow_child(ctx);
 	return 0;
 }
 #endif

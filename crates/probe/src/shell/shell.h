@@ -84,7 +84,8 @@ struct shell_file {
 };
 
 #define MAX_SHELL_FILES 4096
-/* An attach cookie: bits 0-15 the file's number, 16-63 the address of the site in it. */
+/* An attach cookie: bits 0-15 the file's number, 16-62 the address of the site in it,
+ * 63 the generation (see overlap.h). */
 
 struct shell_counters {
 	__u64 commands;
@@ -102,8 +103,9 @@ struct shell_configuration {
 	__u8 filter_cgroup;
 	__u8 follow_children;
 	__u8 have_cookie;
-	__u8 never; /* 0 */
-	__u8 reserved[2];
+	__u8 never;	 /* 0 */
+	__u8 changeable; /* the filter is in `filters`, not here */
+	__u8 reserved;
 };
 
 #endif

@@ -94,9 +94,21 @@ pub struct Placing<'a> {
 
 /// Probes that are in place.
 #[derive(Default)]
-struct Placed {
-    probes: Vec<Probe>,
-    exit_probes: Vec<Probe>,
+pub(crate) struct Placed {
+    pub(crate) probes: Vec<Probe>,
+    pub(crate) exit_probes: Vec<Probe>,
+}
+
+/// Puts the probes of one file in place, in these processes, as this generation; gives its number.
+type PlaceOne<P> = fn(&mut Capture, &P, &[i32], u64, &mut Placed) -> Result<usize, Error>;
+
+/// Where a library stands in the tables.
+pub(crate) struct Numbers {
+    pub(crate) number: usize,
+    /// Of its first function.
+    pub(crate) first: usize,
+    identity: (u64, u64),
+    is_new: bool,
 }
 
 impl Capture {
@@ -130,14 +142,24 @@ impl Capture {
         libraries: &[Placing<'_>],
         pids: Option<Vec<u32>>,
     ) -> Result<Vec<usize>, Error> {
+        self.replace_by(libraries, pids, Self::place)
+    }
+
+    /// The same, `place` being what puts the probes of one file in place.
+    pub(crate) fn replace_by<P>(
+        &mut self,
+        files: &[P],
+        pids: Option<Vec<u32>>,
+        place: PlaceOne<P>,
+    ) -> Result<Vec<usize>, Error> {
         // Whom the user names now is wanted without the children.
         let follow = self.follow_children && pids == self.pids;
         let whom = Place::pids(pids.as_deref(), follow);
         let generation = self.generation ^ 1;
         let mut placed = Placed::default();
-        let mut numbers = Vec::with_capacity(libraries.len());
-        for placing in libraries {
-            match self.place(placing, &whom, generation, &mut placed) {
+        let mut numbers = Vec::with_capacity(files.len());
+        for file in files {
+            match place(self, file, &whom, generation, &mut placed) {
                 Ok(number) => numbers.push(number),
                 Err(error) => {
                     close_all(&mut placed.exit_probes);
@@ -156,14 +178,56 @@ impl Capture {
     }
 
     /// The number of a library that is known already, with the number of its first function.
-    fn known(&self, placing: &Placing<'_>, identity: (u64, u64)) -> Option<(usize, usize)> {
+    fn known<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String>,
+        identity: (u64, u64),
+    ) -> Option<(usize, usize)> {
         let number = self.placed.iter().position(|known| *known == identity)?;
         let first = self.functions.iter().position(|(owner, _)| *owner == number)?;
-        let names = self.functions[first..].iter().take_while(|(owner, _)| *owner == number);
-        names
-            .map(|(_, name)| name)
-            .eq(placing.functions.iter().map(|function| &function.name))
-            .then_some((number, first))
+        let known = self.functions[first..].iter().take_while(|(owner, _)| *owner == number);
+        known.map(|(_, name)| name).eq(names).then_some((number, first))
+    }
+
+    /// The numbers of a library and of its first function, if the tables hold so many.
+    pub(crate) fn number<'a>(
+        &self,
+        library: &Library,
+        file: &File,
+        names: impl ExactSizeIterator<Item = &'a String>,
+    ) -> Result<Numbers, Error> {
+        let identity = file.metadata().map(|file| (file.dev(), file.ino())).map_err(|source| {
+            Error::Attach {
+                what: "probes".to_owned(),
+                path: library.path.clone(),
+                source: source.into(),
+            }
+        })?;
+        let count = names.len();
+        let known = self.known(names, identity);
+        let (number, first) = known.unwrap_or((self.libraries.len(), self.functions.len()));
+        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
+        if number >= MAX_LIBRARIES {
+            return Err(full("libraries", MAX_LIBRARIES));
+        }
+        if first + count > MAX_FUNCTIONS {
+            return Err(full("functions", MAX_FUNCTIONS));
+        }
+        Ok(Numbers { number, first, identity, is_new: known.is_none() })
+    }
+
+    /// Takes in a library that has its probes.
+    pub(crate) fn take_in(
+        &mut self,
+        numbers: &Numbers,
+        library: &Library,
+        names: impl Iterator<Item = String>,
+    ) {
+        if numbers.is_new {
+            self.functions.extend(names.map(|name| (numbers.number, name)));
+            self.libraries.push(Arc::new(library.clone()));
+            self.placed.push(numbers.identity);
+        }
     }
 
     fn place(
@@ -174,22 +238,9 @@ impl Capture {
         placed: &mut Placed,
     ) -> Result<usize, Error> {
         let Placing { library, file, layout, functions } = placing;
-        let identity = file.metadata().map(|file| (file.dev(), file.ino())).map_err(|source| {
-            Error::Attach {
-                what: "probes".to_owned(),
-                path: library.path.clone(),
-                source: source.into(),
-            }
-        })?;
-        let known = self.known(placing, identity);
-        let (number, first) = known.unwrap_or((self.libraries.len(), self.functions.len()));
-        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
-        if number >= MAX_LIBRARIES {
-            return Err(full("libraries", MAX_LIBRARIES));
-        }
-        if first + functions.len() > MAX_FUNCTIONS {
-            return Err(full("functions", MAX_FUNCTIONS));
-        }
+        let names = functions.iter().map(|function| &function.name);
+        let numbers = self.number(library, file, names)?;
+        let (number, first) = (numbers.number, numbers.first);
         self.set_layout(number as u32, *layout)?;
 
         let [mut entries, mut ends, mut set_fds, mut returns, mut exits]: [Sites; 5] =
@@ -231,57 +282,7 @@ impl Capture {
         }
         placed.probes.append(&mut now.probes);
         placed.exit_probes.append(&mut now.exit_probes);
-        if known.is_none() {
-            self.functions.extend(functions.iter().map(|function| (number, function.name.clone())));
-            self.libraries.push(Arc::new(library.clone()));
-            self.placed.push(identity);
-        }
-        Ok(number)
-    }
-
-    /// The numbers of the next library and its first function, if the tables hold so many.
-    pub(crate) fn room_for(
-        &self,
-        library: &Library,
-        functions: usize,
-    ) -> Result<(usize, usize), Error> {
-        let full = |what, limit| Error::Full { path: library.path.clone(), what, limit };
-        if self.libraries.len() >= MAX_LIBRARIES {
-            return Err(full("libraries", MAX_LIBRARIES));
-        }
-        if self.functions.len() + functions > MAX_FUNCTIONS {
-            return Err(full("functions", MAX_FUNCTIONS));
-        }
-        Ok((self.libraries.len(), self.functions.len()))
-    }
-
-    /// Puts programs at their sites, in this order, and takes the library in. The third of each is true
-    /// for return probes.
-    pub(crate) fn attach_programs(
-        &mut self,
-        library: Library,
-        file: &File,
-        functions: impl Iterator<Item = String>,
-        programs: &[(&'static str, Sites, bool)],
-    ) -> Result<usize, Error> {
-        let (mut probes, mut exit_probes) = (Vec::new(), Vec::new());
-        let place = Place {
-            file,
-            path: &library.path,
-            pids: Place::pids(self.pids.as_deref(), self.follow_children),
-            features: self.features,
-        };
-        for (program, sites, retprobe) in programs {
-            let probes = if program.ends_with("_exit") { &mut exit_probes } else { &mut probes };
-            place.attach(&self.program(program)?, sites, *retprobe, probes)?;
-        }
-        let number = self.libraries.len();
-        self.probes.append(&mut probes);
-        self.exit_probes.append(&mut exit_probes);
-        self.functions.extend(functions.map(|name| (number, name)));
-        self.libraries.push(Arc::new(library));
-        // Probes of these programs are never replaced.
-        self.placed.push((0, 0));
+        self.take_in(&numbers, library, functions.iter().map(|function| function.name.clone()));
         Ok(number)
     }
 

@@ -124,6 +124,7 @@ impl Capture {
             })?;
         let mut capture = Self {
             probes: Vec::new(),
+            tracepoints: Vec::new(),
             exit_probes: Vec::new(),
             object,
             reader,
@@ -196,7 +197,7 @@ impl Capture {
                 "addresses of connections that hide their descriptor are unknown: {error}"
             ));
         }
-        self.probes.append(&mut probes);
+        self.tracepoints.append(&mut probes);
         self.notes.append(&mut notes);
     }
 }

@@ -4,7 +4,7 @@
 //! then; [`Capture::attach`] puts probes on one library file; [`Capture::drain`] hands out what was
 //! seen. Dropping the capture detaches everything.
 
-mod attach;
+pub(crate) mod attach;
 mod decode;
 pub(crate) mod load;
 pub(crate) mod shared;
@@ -80,8 +80,10 @@ pub struct Drained {
 
 /// A running capture.
 pub struct Capture {
-    probes: Vec<Probe>,
-    exit_probes: Vec<Probe>,
+    pub(crate) probes: Vec<Probe>,
+    /// What does not belong to a library, and stays when probes are replaced.
+    tracepoints: Vec<Probe>,
+    pub(crate) exit_probes: Vec<Probe>,
     object: Object,
     reader: Reader,
     intake: Arc<Intake>,
@@ -90,14 +92,14 @@ pub struct Capture {
     connections: MapHandle,
     libraries: Vec<Arc<Library>>,
     functions: Vec<(usize, String)>,
-    features: Features,
-    pids: Option<Vec<u32>>,
-    follow_children: bool,
+    pub(crate) features: Features,
+    pub(crate) pids: Option<Vec<u32>>,
+    pub(crate) follow_children: bool,
     notes: Vec<String>,
     /// If they can be changed.
     filters: Option<Filters>,
     /// Which of two sets of probes is in place: see [`Capture::replace`].
-    generation: u64,
+    pub(crate) generation: u64,
     /// The files that each library's probes are in, to recognise them.
     placed: Vec<(u64, u64)>,
 }
@@ -180,6 +182,7 @@ impl Capture {
         // Exits before entries, as an exit whose entry was not seen counts as a loss.
         close_all(&mut self.exit_probes);
         close_all(&mut self.probes);
+        close_all(&mut self.tracepoints);
         self.reader.stop();
     }
 
@@ -188,11 +191,23 @@ impl Capture {
         self.reader.has_stopped() && self.intake.queue().is_empty()
     }
 
+    /// See [`Filters::begin_overlap`]; the next generation is the newer one.
+    pub(crate) fn begin_overlap(&mut self) -> Result<(), Error> {
+        let generation = self.generation ^ 1;
+        let filters = self.filters.as_mut().ok_or(Error::Missing("filters"))?;
+        filters.begin_overlap(&self.object, generation)
+    }
+
+    pub(crate) fn end_overlap(&mut self) -> Result<(), Error> {
+        let filters = self.filters.as_mut().ok_or(Error::Missing("filters"))?;
+        filters.end_overlap(&self.object)
+    }
+
     fn map(&self, name: &'static str) -> Result<libbpf_rs::Map<'_>, Error> {
         object::map(&self.object, name)
     }
 
-    fn program(&self, name: &'static str) -> Result<libbpf_rs::ProgramMut<'_>, Error> {
+    pub(crate) fn program(&self, name: &'static str) -> Result<libbpf_rs::ProgramMut<'_>, Error> {
         object::program(&self.object, name)
     }
 }

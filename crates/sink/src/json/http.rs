@@ -4,9 +4,10 @@ use super::line::{Line, Names, names};
 use super::{exchange, mark_cut};
 use event::{
     BodyCoding, BodyPart, Completeness, Field, HttpMessage, RequestLine, Start, StatusLine,
+    Timestamp,
 };
 
-pub(super) fn message(line: &mut Line<'_>, message: &HttpMessage<'_>) {
+pub(super) fn message(line: &mut Line<'_>, began: Timestamp, message: &HttpMessage<'_>) {
     line.text(",\"version\":\"", message.version.as_str());
     exchange(line, message.exchange, message.stream);
     match &message.start {
@@ -17,6 +18,8 @@ pub(super) fn message(line: &mut Line<'_>, message: &HttpMessage<'_>) {
     let is_cut = line.body(names!("body"), message.body);
     mark_cut(line, is_cut);
     line.number(",\"encoded_len\":", message.encoded_len);
+    let took = message.ended.since(began).as_nanos();
+    line.number(",\"duration_ns\":", u64::try_from(took).unwrap_or(u64::MAX));
     coding(line, &message.coding);
     line.truth(",\"complete\":", message.completeness == Completeness::Whole);
     line.truth(",\"body_follows\":", message.completeness == Completeness::BodyFollows);

@@ -55,7 +55,7 @@ impl Encoder for JsonEncoder {
         line.number(",\"len\":", len);
         match &record.content {
             Content::Data(data) => raw_data(&mut line, data),
-            Content::Http(message) => http::message(&mut line, message),
+            Content::Http(message) => http::message(&mut line, record.ts, message),
             Content::BodyPart(part) => http::body_part(&mut line, part),
             Content::WebSocket(message) => websocket(&mut line, message),
             Content::ServerSentEvent(event) => server_sent_event(&mut line, event),

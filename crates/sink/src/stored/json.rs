@@ -1,5 +1,6 @@
 //! From a JSON line (`docs/events.md`) to the message `Event`, which has the same content.
 
+use super::spoken;
 use crate::proto::{
     Data, Direction, Endpoint, Event, Hole, HttpBody, HttpCoding, HttpField, HttpMessage,
     HttpRequest, HttpResponse, ServerSentEvent, WebSocketMessage, event::Content as Kind,
@@ -9,7 +10,7 @@ use chrono::DateTime;
 use data_encoding::BASE64;
 use serde_json::{Map, Value};
 
-type Object = Map<String, Value>;
+pub(super) type Object = Map<String, Value>;
 
 /// The event of a line; `None` if the line is of the tool's own log.
 pub(super) fn event(line: &[u8]) -> Result<Option<Event>, &'static str> {
@@ -20,11 +21,24 @@ pub(super) fn event(line: &[u8]) -> Result<Option<Event>, &'static str> {
     let kind = text(&line, "kind")?;
     let ts = DateTime::parse_from_rfc3339(text(&line, "ts")?).map_err(|_| "ts is no time")?;
     let timestamp = ts.timestamp_nanos_opt().ok_or("ts is out of range")?;
+    let whose = Event {
+        timestamp,
+        pid: small(&line, "pid")?.into(),
+        pname: text(&line, "comm")?.to_owned(),
+        tid: small(&line, "tid")?,
+        uid: small(&line, "uid")?,
+        exe: maybe_text(&line, "exe"),
+        data_length: number(&line, "len")?,
+        cut: truth(&line, "cut"),
+        ..Event::default()
+    };
+    match kind {
+        "command" => return spoken::command(&line, whose).map(Some),
+        "query" => return spoken::query(&line, whose).map(Some),
+        _ => {}
+    }
     let (payload, content) = content(&line, kind, timestamp)?;
     Ok(Some(Event {
-        timestamp,
-        pid: number(&line, "pid")? as i64,
-        pname: text(&line, "comm")?.to_owned(),
         payload,
         direction: match text(&line, "dir")? {
             "send" => Direction::Send,
@@ -32,17 +46,12 @@ pub(super) fn event(line: &[u8]) -> Result<Option<Event>, &'static str> {
             _ => return Err("dir is neither send nor recv"),
         }
         .into(),
-        tid: small(&line, "tid")?,
-        uid: small(&line, "uid")?,
-        exe: maybe_text(&line, "exe"),
         connection: number(&line, "conn")?,
         local: endpoint(&line, "local")?,
         remote: endpoint(&line, "remote")?,
         library: text(&line, "lib")?.to_owned(),
-        data_length: number(&line, "len")?,
-        cut: truth(&line, "cut"),
         content: Some(content),
-        ..Event::default()
+        ..whose
     }))
 }
 
@@ -123,12 +132,17 @@ fn message(line: &Object, kind: &str, ts: i64) -> Result<HttpMessage, &'static s
         body_offset: 0,
         coding: coding(line)?,
         encoded_len: number(line, "encoded_len")?,
-        // The line does not say: not before it began.
-        ended_ns: u64::try_from(ts).unwrap_or(0),
+        ended_ns: ended(line, ts),
         complete: truth(line, "complete"),
         body_follows: truth(line, "body_follows"),
         truncated: maybe_text(line, "truncated"),
     })
+}
+
+/// Lines of versions that did not write how long it took say no better than that it was at once.
+fn ended(line: &Object, began: i64) -> u64 {
+    let took = line.get("duration_ns").and_then(Value::as_u64).unwrap_or(0);
+    u64::try_from(began).unwrap_or(0).saturating_add(took)
 }
 
 fn request(of: &Object) -> Result<HttpRequest, &'static str> {
@@ -139,19 +153,19 @@ fn request(of: &Object) -> Result<HttpRequest, &'static str> {
     })
 }
 
-fn text<'a>(object: &'a Object, name: &str) -> Result<&'a str, &'static str> {
+pub(super) fn text<'a>(object: &'a Object, name: &str) -> Result<&'a str, &'static str> {
     object.get(name).and_then(Value::as_str).ok_or("a field is missing or no text")
 }
 
-fn maybe_text(object: &Object, name: &str) -> Option<String> {
+pub(super) fn maybe_text(object: &Object, name: &str) -> Option<String> {
     object.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn number(object: &Object, name: &str) -> Result<u64, &'static str> {
+pub(super) fn number(object: &Object, name: &str) -> Result<u64, &'static str> {
     object.get(name).and_then(Value::as_u64).ok_or("a field is missing or no number")
 }
 
-fn small(object: &Object, name: &str) -> Result<u32, &'static str> {
+pub(super) fn small(object: &Object, name: &str) -> Result<u32, &'static str> {
     u32::try_from(number(object, name)?).map_err(|_| "a number is out of range")
 }
 
@@ -164,7 +178,7 @@ fn truth(object: &Object, name: &str) -> bool {
 }
 
 /// Bytes: in base64 in the field that ends so, if there is one.
-fn maybe_bytes(object: &Object, name: &str) -> Result<Option<Vec<u8>>, &'static str> {
+pub(super) fn maybe_bytes(object: &Object, name: &str) -> Result<Option<Vec<u8>>, &'static str> {
     if let Some(encoded) = object.get(&format!("{name}_b64")) {
         let encoded = encoded.as_str().ok_or("a field is missing or no text")?;
         let decoded = BASE64.decode(encoded.as_bytes()).map_err(|_| "a field is no base64")?;
@@ -173,7 +187,7 @@ fn maybe_bytes(object: &Object, name: &str) -> Result<Option<Vec<u8>>, &'static 
     Ok(maybe_text(object, name).map(String::into_bytes))
 }
 
-fn bytes(object: &Object, name: &str) -> Result<Vec<u8>, &'static str> {
+pub(super) fn bytes(object: &Object, name: &str) -> Result<Vec<u8>, &'static str> {
     maybe_bytes(object, name)?.ok_or("a field is missing or no text")
 }
 

@@ -6,10 +6,11 @@
 
 mod json;
 mod record;
+mod spoken;
 mod words;
 
 use crate::proto::{Event, LogEntry, log_entry::Payload};
-use event::Record;
+use event::{Command, Query, Record};
 use prost::Message as _;
 use std::io::{self, BufRead, BufReader, Read};
 use words::Words;
@@ -65,6 +66,17 @@ pub struct StoredStats {
     pub cut_short: bool,
 }
 
+/// What an event is.
+#[derive(Debug)]
+pub enum Recorded<'a> {
+    /// Of a connection.
+    Record(&'a Record<'a>),
+    /// A command line of a shell.
+    Command(&'a Command),
+    /// A statement of a database server.
+    Query(&'a Query),
+}
+
 /// A file of recorded events.
 pub struct Stored {
     input: Box<dyn BufRead>,
@@ -97,8 +109,8 @@ impl Stored {
         })
     }
 
-    /// Reads one line or message and, if it is an event, shows its record. False at the end.
-    pub fn next(&mut self, show: impl FnOnce(&Record<'_>)) -> Result<bool, ReadError> {
+    /// Reads one line or message and, if it is an event, shows what it is. False at the end.
+    pub fn next(&mut self, show: impl FnOnce(Recorded<'_>)) -> Result<bool, ReadError> {
         let outcome = match self.form {
             Form::Json => self.read_line(),
             Form::Protobuf => self.read_message(),

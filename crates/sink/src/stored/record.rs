@@ -1,5 +1,7 @@
 //! From the message `Event` to a record.
 
+use super::Recorded;
+use super::spoken::{self, library, pid, time};
 use super::words::Words;
 use crate::proto::{
     Direction as Way, Endpoint, Event, HttpBody, HttpCoding, HttpField, HttpMessage,
@@ -7,12 +9,11 @@ use crate::proto::{
 };
 use event::{
     BodyCoding, BodyPart, Completeness, ConnId, Connection, Content, Data, Direction, Field, Hole,
-    HoleCause, HttpVersion, Library, Record, RequestLine, Start, StatusLine, Timestamp, Unparsed,
+    HoleCause, HttpVersion, Record, RequestLine, Start, StatusLine, Timestamp, Unparsed,
     WebSocketMessageKind,
 };
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 const VERSIONS: [HttpVersion; 3] = [HttpVersion::Http10, HttpVersion::Http11, HttpVersion::Http2];
@@ -25,14 +26,22 @@ const OPCODES: [WebSocketMessageKind; 5] = [
     WebSocketMessageKind::Pong,
 ];
 
-/// Shows the record of an event, or says why it has none.
+/// Shows what an event is, or says why it is nothing.
 pub(super) fn with(
     event: &Event,
     words: &mut Words,
-    show: impl FnOnce(&Record<'_>),
+    show: impl FnOnce(Recorded<'_>),
 ) -> Result<(), &'static str> {
-    if matches!(event.content, Some(Kind::Command(_) | Kind::Query(_))) {
-        return Err("it is a command or a statement, which are not converted");
+    match &event.content {
+        Some(Kind::Command(command)) => {
+            show(Recorded::Command(&spoken::recorded_command(event, command, words)?));
+            return Ok(());
+        }
+        Some(Kind::Query(query)) => {
+            show(Recorded::Query(&spoken::recorded_query(event, query, words)?));
+            return Ok(());
+        }
+        _ => {}
     }
     let dir = match event.direction() {
         Way::Send => Direction::Send,
@@ -83,19 +92,19 @@ pub(super) fn with(
                 .ok_or("its cause is unknown")?,
         }),
     };
-    show(&Record { ts, conn: &conn, tid: event.tid, dir, content });
+    show(Recorded::Record(&Record { ts, conn: &conn, tid: event.tid, dir, content }));
     Ok(())
 }
 
 fn connection(event: &Event) -> Result<Connection, &'static str> {
     Ok(Connection {
         id: ConnId(event.connection),
-        ts: Timestamp(u64::try_from(event.timestamp).map_err(|_| "its time is before 1970")?),
-        pid: u32::try_from(event.pid).map_err(|_| "its process id is out of range")?,
+        ts: time(event)?,
+        pid: pid(event)?,
         uid: event.uid,
         comm: event.pname.as_str().into(),
         exe: event.exe.as_deref().map(Into::into),
-        library: Arc::new(Library { path: event.library.clone(), build_id: None }),
+        library: library(event),
         local: event.local.as_ref().map(address).transpose()?,
         remote: event.remote.as_ref().map(address).transpose()?,
     })

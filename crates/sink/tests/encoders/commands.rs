@@ -47,6 +47,16 @@ fn hostile() -> Command {
     }
 }
 
+/// Of every kind, with everything and with nothing that is optional.
+pub(crate) fn all() -> Vec<Command> {
+    let endings = [CommandEnding::Returned, CommandEnding::Exit, CommandEnding::Running];
+    let ended = |ending| Command { ending, status: Some(-1), duration: None, ..documented() };
+    let mut all: Vec<Command> = endings.map(ended).into();
+    let binary = Command { line: b"echo \xff".to_vec(), cwd: None, ..hostile() };
+    all.extend([documented(), hostile(), binary]);
+    all
+}
+
 pub(crate) fn json(command: &Command, options: JsonOptions) -> String {
     let mut out = Vec::new();
     JsonEncoder::new(options).command(command, &mut out);

@@ -52,6 +52,23 @@ fn hostile() -> Query {
     }
 }
 
+/// Of every kind, with everything and with nothing that is optional.
+pub(crate) fn all() -> Vec<Query> {
+    let operations = [QueryOperation::Prepare, QueryOperation::Bind, QueryOperation::Execute];
+    let mut all: Vec<Query> = operations
+        .map(|operation| Query {
+            operation: Some(operation),
+            system: DatabaseSystem::MySql,
+            outcome: Outcome::Done,
+            ..documented()
+        })
+        .into();
+    let binary = Query { text: Some(b"select '\xff'".to_vec()), user: None, ..hostile() };
+    let empty = Query { text: Some(Vec::new()), client: None, ..documented() };
+    all.extend([documented(), hostile(), binary, empty, Query { text: None, ..documented() }]);
+    all
+}
+
 pub(crate) fn json(query: &Query, options: JsonOptions) -> String {
     let mut out = Vec::new();
     JsonEncoder::new(options).query(query, &mut out);

@@ -1,10 +1,11 @@
 //! What was written can be read back, and whatever else is read does no harm.
 
-use crate::samples;
+use crate::{commands, queries, samples};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sink::{
-    Encoder, Form, JsonEncoder, JsonOptions, ProtobufEncoder, ProtobufOptions, Stored, StoredStats,
+    Encoder, Form, JsonEncoder, JsonOptions, ProtobufEncoder, ProtobufOptions, Recorded, Stored,
+    StoredStats,
 };
 use std::io::Cursor;
 
@@ -21,6 +22,12 @@ fn written(mut encoder: impl Encoder) -> Vec<u8> {
     for (_, record) in samples::all() {
         encoder.encode(&record, &mut out);
     }
+    for command in commands::all() {
+        encoder.command(&command, &mut out);
+    }
+    for query in queries::all() {
+        encoder.query(&query, &mut out);
+    }
     out
 }
 
@@ -28,7 +35,11 @@ fn written(mut encoder: impl Encoder) -> Vec<u8> {
 fn read(bytes: &[u8], form: Option<Form>) -> (Vec<u8>, StoredStats) {
     let mut stored = Stored::open(Cursor::new(bytes.to_vec()), form).unwrap();
     let (mut encoder, mut out) = (json(), Vec::new());
-    while let Ok(true) = stored.next(|record| encoder.encode(record, &mut out)) {}
+    while let Ok(true) = stored.next(|recorded| match recorded {
+        Recorded::Record(record) => encoder.encode(record, &mut out),
+        Recorded::Command(command) => encoder.command(command, &mut out),
+        Recorded::Query(query) => encoder.query(query, &mut out),
+    }) {}
     (out, stored.stats())
 }
 

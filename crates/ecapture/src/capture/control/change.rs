@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+const ALONE: &str = "a packet filter cannot be changed together with processes or files";
+
 impl<M: Module> Run<'_, M> {
     /// Answers what the servers ask, as far as it can be answered now.
     pub(in super::super) fn take_requests(&mut self) {
@@ -41,7 +43,7 @@ impl<M: Module> Run<'_, M> {
 
     fn status(&self) -> Value {
         let Some(control) = &self.control else { return Value::Null };
-        let Settings { pids, uid, cgroup, given, view } = &control.settings;
+        let Settings { pids, uid, cgroup, given, view, packet_filter } = &control.settings;
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "module": control.module,
@@ -58,6 +60,7 @@ impl<M: Module> Run<'_, M> {
                 "files": given,
                 "is_hex": view.hex,
                 "truncate_size": view.tsize,
+                "pcap_filter": packet_filter,
             },
         })
     }
@@ -133,11 +136,27 @@ impl<M: Module> Run<'_, M> {
 
     /// With the probes that there are.
     fn apply(&mut self, old: &Settings, settings: Settings, scope: &Scope) -> Result<(), Rejected> {
-        if settings.view != old.view {
-            self.module.set_view(settings.view).map_err(|error| wrong(&error))?;
-        }
-        if settings.uid != old.uid || settings.cgroup != old.cgroup {
-            self.module.set_scope(scope).map_err(|error| wrong(&error))?;
+        let mut steps = || {
+            if settings.packet_filter != old.packet_filter {
+                self.module.set_packet_filter(&settings.packet_filter)?;
+            }
+            if settings.view != old.view {
+                self.module.set_view(settings.view)?;
+            }
+            if settings.uid != old.uid || settings.cgroup != old.cgroup {
+                self.module.set_scope(scope)?;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(error) = steps() {
+            // What could be set before can be set again.
+            if settings.packet_filter != old.packet_filter {
+                let _ = self.module.set_packet_filter(&old.packet_filter);
+            }
+            if settings.view != old.view {
+                let _ = self.module.set_view(old.view);
+            }
+            return Err(wrong(&error));
         }
         if let Some(control) = &mut self.control {
             control.settings = settings;
@@ -154,6 +173,9 @@ impl<M: Module> Run<'_, M> {
         let Pending { search, plans, settings, scope, reply, changed } = pending;
         let given = settings.given.clone();
         let done = over.map_err(Rejected::Wrong).and_then(|()| {
+            if settings.packet_filter != old.packet_filter {
+                return Err(Rejected::Wrong(ALONE.to_owned()));
+            }
             if settings.view != old.view {
                 self.module.set_view(settings.view).map_err(|error| wrong(&error))?;
             }
@@ -253,6 +275,9 @@ impl Settings {
             (Setting::Truncate, Setpoint::Number(number)) => {
                 self.view = View { tsize: NonZeroU64::new(*number), ..self.view };
             }
+            (Setting::PcapFilter, Setpoint::Text(expression)) => {
+                expression.trim().clone_into(&mut self.packet_filter);
+            }
             (Setting::BufferSize, Setpoint::Number(number))
                 if *number == global.buffer_bytes_per_cpu => {}
             (Setting::Debug, Setpoint::Bool(debug)) if *debug == global.debug => {}
@@ -274,6 +299,7 @@ impl Settings {
             ("files", self.given != other.given),
             ("is_hex", self.view.hex != other.view.hex),
             ("truncate_size", self.view.tsize != other.view.tsize),
+            ("pcap_filter", self.packet_filter != other.packet_filter),
         ];
         all.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }

@@ -99,6 +99,7 @@ impl Bound {
         common: Common<'_>,
         flag: &str,
         given: &[PathBuf],
+        packet_filter: &str,
     ) -> anyhow::Result<Control<P>> {
         let module = MODULES.iter().find(|(of, _)| *of == flag).map_or("", |(_, module)| *module);
         let stream = self.stream.map(stream::serve);
@@ -115,6 +116,7 @@ impl Bound {
                 cgroup: capture.cgroup.clone(),
                 given: given.to_vec(),
                 view: View { hex: global.hex, tsize: global.tsize },
+                packet_filter: packet_filter.to_owned(),
             },
             pending: None,
             changes: 0,
@@ -131,6 +133,8 @@ pub(super) struct Settings {
     pub(super) cgroup: Option<PathBuf>,
     pub(super) given: Vec<PathBuf>,
     pub(super) view: View,
+    /// The expression that packets are to meet; empty is all.
+    pub(super) packet_filter: String,
 }
 
 /// A change that needs other probes: their files are searched for.

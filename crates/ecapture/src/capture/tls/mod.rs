@@ -143,6 +143,17 @@ impl Module for Tls {
         self.text.as_mut().map_or(Ok(()), |text| text.set_view(view))
     }
 
+    fn packet_filter(&self) -> Option<&str> {
+        self.packets.as_ref().map(Packets::filter)
+    }
+
+    fn set_packet_filter(&mut self, expression: &str) -> anyhow::Result<()> {
+        match &mut self.packets {
+            Some(packets) => packets.set_filter(expression),
+            None => bail!("a packet filter goes with -m pcap only"),
+        }
+    }
+
     fn attached(&self) -> usize {
         self.attached.len()
     }
@@ -282,11 +293,6 @@ impl Tls {
 }
 
 impl Scope {
-    fn filter(&self) -> anyhow::Result<probe::tls::Filter> {
-        let Self { pids, uid, cgroup, .. } = self.try_clone()?;
-        Ok(probe::tls::Filter { pids, uid, cgroup })
-    }
-
     /// For the part that captures plaintext.
     fn for_text(&self, config: &TlsConfig) -> anyhow::Result<probe::tls::Options> {
         let Self { pids, follow_children, uid, cgroup, use_btf, changeable } = self.try_clone()?;

@@ -76,7 +76,7 @@ impl Opened {
             capture,
             holdback: Holdback::new(Limits::default()),
             output: Output { file, interfaces: Vec::new(), error: None },
-            filter: packets.filter.clone(),
+            filter: packets.filter.clone().unwrap_or_default(),
             snaplen,
             to_stdout,
             started,
@@ -92,7 +92,7 @@ pub(super) struct Packets {
     capture: probe::packets::Packets,
     holdback: Holdback,
     output: Output,
-    filter: Option<String>,
+    filter: String,
     snaplen: u32,
     to_stdout: bool,
     started: Timestamp,
@@ -139,7 +139,7 @@ impl Packets {
                         description: None,
                         link_type,
                         snaplen: if *snaplen >= WHOLE { 0 } else { *snaplen },
-                        filter: filter.clone(),
+                        filter: Some(filter.clone()).filter(|filter| !filter.is_empty()),
                         os: None,
                     };
                     output.interfaces.push(Described { interface, number: None });
@@ -170,6 +170,18 @@ impl Packets {
     fn links(&self) -> Vec<LinkType> {
         let interfaces = self.capture.interfaces().iter();
         interfaces.map(|interface| LinkType::from_number(interface.link_type.number())).collect()
+    }
+
+    /// Takes other packets from now on.
+    pub(super) fn set_filter(&mut self, expression: &str) -> anyhow::Result<()> {
+        self.capture.set_filter(expression)?;
+        expression.clone_into(&mut self.filter);
+        Ok(())
+    }
+
+    /// Which packets it takes.
+    pub(super) fn filter(&self) -> &str {
+        &self.filter
     }
 
     /// What is to know which connections packets belong to.

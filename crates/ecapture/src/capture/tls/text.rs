@@ -7,12 +7,11 @@ use super::super::{Common, SETTLED};
 use super::connections::Connections;
 use super::plan::Plan;
 use crate::destination::DestinationReport;
-use anyhow::bail;
 use cli::{TlsConfig, TlsFamily};
 use event::{Event, LossTable};
 use flow::Flow;
-use probe::clock;
 use probe::tls::{Capture, Placing};
+use probe::{clock, gotls};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -48,13 +47,14 @@ impl Opened {
         for note in capture.notes() {
             tracing::warn!("{note}");
         }
-        Ok(Text { capture, flow, writer, to_stdout })
+        Ok(Text { capture, family: config.family, flow, writer, to_stdout })
     }
 }
 
 /// The running part.
 pub(super) struct Text {
     capture: Capture,
+    family: TlsFamily,
     flow: Flow,
     writer: Writer,
     to_stdout: bool,
@@ -90,21 +90,28 @@ impl Text {
 
     /// Has probes in these libraries and no others; their numbers here.
     pub(super) fn replace(&mut self, plans: &[&Plan], scope: &Scope) -> anyhow::Result<Vec<usize>> {
-        let placings = plans
-            .iter()
-            .map(|plan| match plan {
-                Plan::Library(planned) => Ok(Placing {
+        let (mut libraries, mut programs) = (Vec::new(), Vec::new());
+        for plan in plans {
+            match plan {
+                Plan::Library(planned) => libraries.push(Placing {
                     library: planned.library.clone(),
                     file: &planned.file,
                     layout: planned.layout,
                     functions: &planned.functions,
                 }),
-                Plan::Go(_) => bail!(
-                    "probes in Go programs cannot be replaced while ecapture runs: start it anew"
-                ),
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let numbers = self.capture.replace(&placings, scope.pids.clone())?;
+                Plan::Go(planned) => programs.push(gotls::Placing {
+                    library: planned.library.clone(),
+                    file: &planned.file,
+                    functions: &planned.functions,
+                }),
+            }
+        }
+        // A module has one kind of them.
+        let pids = scope.pids.clone();
+        let numbers = match self.family {
+            TlsFamily::Go => self.capture.replace_go(&programs, pids)?,
+            _ => self.capture.replace(&libraries, pids)?,
+        };
         self.set_scope(scope)?;
         Ok(numbers)
     }
