@@ -57,10 +57,12 @@ pub struct HeldBody {
 impl HeldBody {
     /// Appends a piece.
     pub fn push(&mut self, piece: &[u8]) {
-        if self.plain == self.bytes.len() {
-            self.plain += plain_len(piece);
-        }
+        let len = self.bytes.len();
+        // First the copy, which is better at waiting for memory.
         self.bytes.extend_from_slice(piece);
+        if self.plain == len {
+            self.plain += plain_len(&self.bytes[len..]);
+        }
     }
 
     /// Takes away all but the first `len` bytes.
