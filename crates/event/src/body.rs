@@ -65,6 +65,11 @@ impl HeldBody {
         }
     }
 
+    /// Appends a piece of which nothing is known from then on.
+    pub fn push_unseen(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+    }
+
     /// Takes away all but the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.bytes.truncate(len);
@@ -129,6 +134,10 @@ mod tests {
         assert_eq!(plain(&[b"abc", b"", b"def"]), 6);
         assert_eq!(plain(&[b"ab\0", b"def"]), 2);
         assert_eq!(plain(&[b"abc", b"\xff", b"def"]), 3);
+        let mut body = HeldBody::default();
+        body.push_unseen(b"abc");
+        body.push(b"def");
+        assert_eq!((&*body, body.plain), (&b"abcdef"[..], 0));
         let mut body = HeldBody::default();
         body.push(b"abcdef");
         body.truncate(2);

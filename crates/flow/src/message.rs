@@ -152,7 +152,11 @@ impl Message {
                 if held.capacity() == 0 {
                     *held = ctx.shared.body_buffer(bytes);
                 }
-                held.push(bytes);
+                if ctx.options.look_for_text {
+                    held.push(bytes);
+                } else {
+                    held.push_unseen(bytes);
+                }
                 return;
             }
             self.release(ctx);
@@ -211,7 +215,11 @@ impl Message {
                 let joined = if bytes.is_empty() {
                     event::Body::Borrowed(tail)
                 } else {
-                    bytes.push(tail);
+                    if ctx.options.look_for_text {
+                        bytes.push(tail);
+                    } else {
+                        bytes.push_unseen(tail);
+                    }
                     if self.codings.is_empty() && bytes.len() >= LARGE {
                         event::Body::Held(kept.insert(Arc::new(std::mem::take(bytes))))
                     } else {

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Options {
     /// Recognise protocols and show messages. Without it every chunk is shown as it comes.
     pub parse: bool,
+    /// Find out which large bodies are plain text, for those who write them as they are.
+    pub look_for_text: bool,
     /// Bytes of one message body that are held to show it whole; a larger body follows its head in
     /// parts.
     pub body_limit: usize,
@@ -34,6 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             parse: true,
+            look_for_text: false,
             body_limit: 1 << 20,
             stream_after: Duration::from_secs(1),
             head_limit: 256 << 10,

@@ -15,7 +15,7 @@ pub(super) fn message(line: &mut Line<'_>, began: Timestamp, message: &HttpMessa
         Start::Response(start) => status_line(line, start),
     }
     fields(line, ",\"headers\":", message.headers);
-    let is_cut = line.body(names!("body"), message.body);
+    let is_cut = line.payload(names!("body"), &message.body);
     mark_cut(line, is_cut);
     line.number(",\"encoded_len\":", message.encoded_len);
     let took = message.ended.since(began).as_nanos();

@@ -3,7 +3,6 @@
 use super::string::{PIECE, escape, escape_for_terminal};
 use crate::cut;
 use data_encoding::BASE64;
-use event::Body;
 use std::net::SocketAddr;
 
 /// The two names of a field that holds bytes, with the punctuation around them.
@@ -55,11 +54,7 @@ impl Line<'_> {
     /// Appends text after `key`, which ends with the opening quote.
     pub(super) fn text(&mut self, key: &str, text: &str) {
         self.raw(key);
-        if self.terminal {
-            escape_for_terminal(text, self.out);
-        } else {
-            escape(text, self.out);
-        }
+        self.escaped(text);
         self.out.push(b'"');
     }
 
@@ -76,37 +71,46 @@ impl Line<'_> {
 
     /// Appends a payload: as text if it is UTF-8, else as base64 instead. Returns true if it was
     /// cut to the limit.
+    ///
+    /// Piece by piece, so that each is in the CPU's cache when it is escaped.
     pub(super) fn payload(&mut self, names: Names, bytes: &[u8]) -> bool {
         let shown = cut(bytes, self.limit);
         let is_cut = shown.len() < bytes.len();
-        match std::str::from_utf8(shown) {
-            Ok(text) => self.text(names.text, text),
-            // The cut went through a character: leave out the rest of it.
-            Err(error) if is_cut && error.error_len().is_none() => {
-                let whole = &shown[..error.valid_up_to()];
-                self.text(names.text, &String::from_utf8_lossy(whole));
-            }
-            Err(_) => self.base64(names.base64, shown),
+        let start = self.out.len();
+        self.raw(names.text);
+        let mut rest = shown;
+        while !rest.is_empty() {
+            let piece = &rest[..rest.len().min(PIECE)];
+            let is_last = piece.len() == rest.len();
+            let text = match std::str::from_utf8(piece) {
+                Ok(text) => text,
+                // A piece, or the cut, went through a character.
+                Err(error) if error.error_len().is_none() && (is_cut || !is_last) => {
+                    let whole = &piece[..error.valid_up_to()];
+                    if is_last {
+                        rest = whole;
+                    }
+                    std::str::from_utf8(whole).unwrap_or_default()
+                }
+                Err(_) => {
+                    self.out.truncate(start);
+                    self.base64(names.base64, shown);
+                    return is_cut;
+                }
+            };
+            self.escaped(text);
+            rest = &rest[text.len()..];
         }
+        self.out.push(b'"');
         is_cut
     }
 
-    /// As [`Line::payload`]. A large body of which it is known that it is plain text is read only once.
-    pub(super) fn body(&mut self, names: Names, body: Body<'_>) -> bool {
-        let plain = body.known_plain_len() == body.len();
-        if !plain || self.terminal || self.limit.is_some_and(|limit| limit < body.len()) {
-            return self.payload(names, &body);
+    fn escaped(&mut self, text: &str) {
+        if self.terminal {
+            escape_for_terminal(text, self.out);
+        } else {
+            escape(text, self.out);
         }
-        self.raw(names.text);
-        for piece in body.chunks(PIECE) {
-            match std::str::from_utf8(piece) {
-                Ok(text) => escape(text, self.out),
-                // Not of plain text.
-                Err(_) => escape(&String::from_utf8_lossy(piece), self.out),
-            }
-        }
-        self.out.push(b'"');
-        false
     }
 
     fn base64(&mut self, key: &str, bytes: &[u8]) {

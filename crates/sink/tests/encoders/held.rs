@@ -1,7 +1,8 @@
 //! A body that is kept until it is written comes out as one that is copied.
 
 use crate::samples::{CURL, TS, response};
-use event::{Body, Content, Direction, Field, HeldBody, Record};
+use data_encoding::BASE64;
+use event::{Body, Content, Data, Direction, Field, HeldBody, Record};
 use sink::{Encoder, JsonEncoder, JsonOptions, Output, TextEncoder, TextOptions};
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -72,5 +73,38 @@ fn held_bodies_are_written_like_others() {
         let kept = written_by(make(), held.iter().map(|body| record(Body::Held(body))));
         assert_eq!(String::from_utf8_lossy(&kept), String::from_utf8_lossy(&borrowed));
         assert!(held.iter().all(|body| Arc::strong_count(body) == 1), "kept after it was written");
+    }
+}
+
+/// What a line has of a payload: as text, or else the bytes.
+fn in_json(bytes: &[u8], tsize: Option<usize>) -> Result<String, Vec<u8>> {
+    let mut encoder = JsonEncoder::new(JsonOptions { tsize, escape: false });
+    let content = Content::Data(Data { offset: 0, bytes, unparsed: None });
+    let mut line = Vec::new();
+    encoder
+        .encode(&Record { ts: TS, conn: &CURL, tid: 1, dir: Direction::Recv, content }, &mut line);
+    let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+    match (line.get("data"), line.get("data_b64")) {
+        (Some(text), None) => Ok(text.as_str().unwrap().to_owned()),
+        (None, Some(base64)) => Err(BASE64.decode(base64.as_str().unwrap().as_bytes()).unwrap()),
+        both => panic!("{both:?}"),
+    }
+}
+
+#[test]
+fn large_payloads_are_text_or_not_as_a_whole() {
+    for shift in 0..4 {
+        let text = "x".repeat(shift) + &"日本語\"\n🎉".repeat(4000);
+        assert_eq!(in_json(text.as_bytes(), None), Ok(text.clone()));
+        for bad in [&b"\xff"[..], b"\xe2", b"\xe2a", b"\xf0\x9f\x8e"] {
+            let late = [text.as_bytes(), bad].concat();
+            assert_eq!(in_json(&late, None), Err(late.clone()), "{bad:?}");
+            let middle = [text.as_bytes(), bad, text.as_bytes()].concat();
+            assert_eq!(in_json(&middle, None), Err(middle.clone()), "{bad:?}");
+        }
+        for cut in 16_380..16_390 {
+            let shown = text[..text.floor_char_boundary(cut)].to_owned();
+            assert_eq!(in_json(text.as_bytes(), Some(cut)), Ok(shown), "{cut}");
+        }
     }
 }

@@ -32,7 +32,11 @@ impl Opened {
     pub(super) fn new(config: &TlsConfig, common: Common<'_>) -> anyhow::Result<Self> {
         Ok(Self {
             writer: Writer::open(common, config.har.as_deref())?,
-            flow: Flow::new(flow::Options { parse: config.parse, ..Default::default() }),
+            flow: Flow::new(flow::Options {
+                parse: config.parse,
+                look_for_text: config.capture.format == cli::Format::Text,
+                ..Default::default()
+            }),
             to_stdout: config.capture.stdout,
         })
     }
