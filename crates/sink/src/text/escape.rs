@@ -34,6 +34,11 @@ fn escaped(text: &str, keep: Keep) -> String {
 /// Appends `bytes`; what is not kept, and not UTF-8, is written as `\r`, `\n`, `\t`, `\x1b` or
 /// `\u{202e}`. Backslashes stay: this is for eyes, not for parsers.
 pub(super) fn escape(bytes: &[u8], keep: Keep, out: &mut Vec<u8>) {
+    // Most names are.
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         escape_text(chunk.valid(), keep, out);
         for byte in chunk.invalid() {

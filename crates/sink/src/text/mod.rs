@@ -138,7 +138,7 @@ fn content(content: &Content<'_>, options: TextOptions, out: &mut Vec<u8>) {
         }
         Content::ServerSentEvent(event) => payload::write(event.raw, options, out),
         Content::Hole(hole) => {
-            // Writing to a Vec cannot fail, here and below.
+            // Writing to a Vec cannot fail.
             let _ = writeln!(out, "[{} bytes not shown: {}]", hole.len, hole.cause.as_str());
         }
     }
@@ -160,7 +160,9 @@ fn head(message: &HttpMessage<'_>, options: TextOptions, out: &mut Vec<u8>) {
             line(&start.method, options, out);
             out.push(b' ');
             line(&start.target, options, out);
-            let _ = writeln!(out, " {version}");
+            out.push(b' ');
+            out.extend_from_slice(version.as_bytes());
+            out.push(b'\n');
             // In HTTP/1 it stands among the header fields.
             if let (HttpVersion::Http2, Some(authority)) = (message.version, &start.authority) {
                 out.extend_from_slice(b":authority: ");
@@ -169,7 +171,8 @@ fn head(message: &HttpMessage<'_>, options: TextOptions, out: &mut Vec<u8>) {
             }
         }
         Start::Response(start) => {
-            let _ = write!(out, "{version} {}", start.status);
+            out.extend_from_slice(version.as_bytes());
+            header::number(" ", start.status, out);
             if !start.reason.is_empty() {
                 out.push(b' ');
                 line(&start.reason, options, out);
