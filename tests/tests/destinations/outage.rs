@@ -31,7 +31,7 @@ fn assert_missing_is_counted(kind: &'static str, queue: &str, away: u64) {
     let reference = Reference::start(&scratch, nginx, &["--eventaddr", &address]);
     let mut lives = Vec::new();
     for _ in 0..2 {
-        let load = Load::start(&reference.nginx, "small", 8, Duration::from_secs(3));
+        let load = Load::start(&reference.nginx, "small", 8, Duration::from_secs(1));
         wait_until_received(&place, size(&place) + 500_000);
         receiver.process.signal(Signal::KILL);
         receiver.process.wait();
