@@ -74,22 +74,38 @@ struct headers {
 	bool later;	 /* and not the first: it has no ports */
 };
 
-/* False if the packet cannot belong to a TCP or UDP socket. */
-static __always_inline bool read_headers(struct __sk_buff *skb, bool raw, struct headers *headers)
-{
-	__u32 at = 0;
-	__be16 kind = skb->protocol;
+/* Of the packet at hand: programs at TC hooks are not interrupted by one another. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct headers);
+} packet_headers SEC(".maps");
 
+/*
+ * Fills in this CPU's headers; 0 if the packet cannot belong to a TCP or UDP socket. A global
+ * function, which the verifier looks at once: inlined, every way through it would go on through
+ * everything that follows, which is too much for that of Linux 5.10.
+ */
+__attribute__((noinline)) int read_headers(struct __sk_buff *skb, int raw)
+{
+	__u32 at = 0, zero = 0;
+	__be16 kind = skb->protocol;
+	struct headers *headers = bpf_map_lookup_elem(&packet_headers, &zero);
+
+	if (!headers)
+		return 0;
+	__builtin_memset(headers, 0, sizeof(*headers));
 	if (!raw) {
 		at = ETH_HLEN - sizeof(kind);
 		if (bpf_skb_load_bytes(skb, at, &kind, sizeof(kind)))
-			return false;
+			return 0;
 		at = ETH_HLEN;
 		for (int i = 0; i < MAX_TAGS; i++) {
 			if (kind != bpf_htons(ETH_P_8021Q) && kind != bpf_htons(ETH_P_8021AD))
 				break;
 			if (bpf_skb_load_bytes(skb, at + 2, &kind, sizeof(kind)))
-				return false;
+				return 0;
 			at += 4;
 		}
 	}
@@ -97,7 +113,7 @@ static __always_inline bool read_headers(struct __sk_buff *skb, bool raw, struct
 		struct ipv4 ip;
 
 		if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
-			return false;
+			return 0;
 		headers->family = AF_INET;
 		headers->protocol = ip.protocol;
 		headers->source[0] = ip.source;
@@ -111,7 +127,7 @@ static __always_inline bool read_headers(struct __sk_buff *skb, bool raw, struct
 		__u8 next;
 
 		if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
-			return false;
+			return 0;
 		headers->family = AF_INET6;
 		__builtin_memcpy(headers->source, ip.source, sizeof(ip.source));
 		__builtin_memcpy(headers->destination, ip.destination, sizeof(ip.destination));
@@ -130,7 +146,7 @@ static __always_inline bool read_headers(struct __sk_buff *skb, bool raw, struct
 			    next != NEXT_DESTINATION && next != NEXT_MOBILITY)
 				break;
 			if (bpf_skb_load_bytes(skb, at, &extension, sizeof(extension)))
-				return false;
+				return 0;
 			if (next == NEXT_FRAGMENT) {
 				headers->id = extension.id;
 				headers->fragmented =
@@ -148,14 +164,22 @@ static __always_inline bool read_headers(struct __sk_buff *skb, bool raw, struct
 		}
 		headers->protocol = next;
 	} else {
-		return false;
+		return 0;
 	}
 	if (headers->later)
-		return true;
+		return 1;
 	if (headers->protocol != IPPROTO_TCP && headers->protocol != IPPROTO_UDP)
-		return false;
+		return 0;
 	headers->transport = at;
 	return bpf_skb_load_bytes(skb, at, &headers->ports, sizeof(headers->ports)) == 0;
+}
+
+/* The packet's headers; null if it cannot belong to a TCP or UDP socket. */
+static __always_inline struct headers *headers_of(struct __sk_buff *skb, bool raw)
+{
+	__u32 zero = 0;
+
+	return read_headers(skb, raw) ? bpf_map_lookup_elem(&packet_headers, &zero) : 0;
 }
 
 #endif

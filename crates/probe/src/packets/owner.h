@@ -352,16 +352,17 @@ static __always_inline struct owner *owner_of(struct bpf_sock *sk, __u32 state, 
  * Whether an incoming packet goes on to another host: then a socket that takes packets for any
  * address is not its.
  */
-static __always_inline bool is_forwarded(struct __sk_buff *skb, const struct headers *headers)
+static __always_inline bool is_forwarded(struct __sk_buff *skb, __u8 family, const __be32 *source,
+					 const __be32 *destination)
 {
-	struct bpf_fib_lookup route = {.family = headers->family, .ifindex = skb->ifindex};
+	struct bpf_fib_lookup route = {.family = family, .ifindex = skb->ifindex};
 
-	if (headers->family == AF_INET) {
-		route.ipv4_src = headers->source[0];
-		route.ipv4_dst = headers->destination[0];
+	if (family == AF_INET) {
+		route.ipv4_src = source[0];
+		route.ipv4_dst = destination[0];
 	} else {
-		__builtin_memcpy(route.ipv6_src, headers->source, sizeof(route.ipv6_src));
-		__builtin_memcpy(route.ipv6_dst, headers->destination, sizeof(route.ipv6_dst));
+		__builtin_memcpy(route.ipv6_src, source, sizeof(route.ipv6_src));
+		__builtin_memcpy(route.ipv6_dst, destination, sizeof(route.ipv6_dst));
 	}
 	switch (bpf_fib_lookup(skb, &route, sizeof(route), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -392,7 +393,8 @@ static __always_inline struct owner *owner_of_found(struct __sk_buff *skb, struc
 			/* What others send may leave from the port that one of ours has. */
 			if (!incoming)
 				return 0;
-			if (is_forwarded(skb, headers))
+			if (is_forwarded(skb, headers->family, headers->source,
+					 headers->destination))
 				return 0;
 		}
 	}
@@ -427,6 +429,61 @@ static __always_inline __u32 tuple_of(const struct headers *headers, bool incomi
 	return sizeof(tuple->ipv6);
 }
 
+#ifndef WITHOUT_BTF
+/* A TCP packet whose local end has no socket, and who had that. */
+struct gone_query {
+	struct flow_key key;
+	__u32 transport; /* where its TCP header is */
+	bool loopback;
+	bool incoming;
+	struct owner owner;
+};
+
+/* Of the packet at hand: programs at TC hooks are not interrupted by one another. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gone_query);
+} gone_queries SEC(".maps");
+
+/*
+ * Answers the query of this CPU: 1 if there is an owner. A global function, which the verifier
+ * looks at once: inlined, it is too much for that of Linux 5.10.
+ */
+__attribute__((noinline)) int find_gone(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct gone_query *query = bpf_map_lookup_elem(&gone_queries, &zero);
+	const struct flow_key *key;
+	struct gone *found;
+	__u8 flags;
+
+	if (!query)
+		return 0;
+	key = &query->key;
+	found = bpf_map_lookup_elem(&gone, key);
+	if (!found)
+		return 0;
+	if (bpf_skb_load_bytes(skb, query->transport + TCP_FLAGS, &flags, sizeof(flags)))
+		return 0;
+	if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN) {
+		/* Another connection between the same ends. */
+		bpf_map_delete_elem(&gone, key);
+		return 0;
+	}
+	if (bpf_ktime_get_ns() - found->since > GONE_NS)
+		return 0;
+	/* What is forwarded may have an end of ours by address translation. */
+	if (!query->loopback &&
+	    (query->incoming ? is_forwarded(skb, key->family, key->remote, key->local)
+			     : skb->ingress_ifindex != 0))
+		return 0;
+	query->owner = found->owner;
+	return 1;
+}
+#endif
+
 /* Who had the socket that a TCP packet's local end names, and that is gone. */
 static __always_inline struct owner *owner_of_gone(struct __sk_buff *skb,
 						   const struct headers *headers,
@@ -435,34 +492,22 @@ static __always_inline struct owner *owner_of_gone(struct __sk_buff *skb,
 #ifdef WITHOUT_BTF
 	return 0;
 #else
-	struct flow_key key = {};
-	struct gone *found;
-	__u8 flags;
+	__u32 zero = 0;
+	struct gone_query *query = bpf_map_lookup_elem(&gone_queries, &zero);
 
-	__builtin_memcpy(key.local, incoming ? headers->destination : headers->source,
-			 sizeof(key.local));
-	__builtin_memcpy(key.remote, incoming ? headers->source : headers->destination,
-			 sizeof(key.remote));
-	key.local_port = incoming ? headers->ports.destination : headers->ports.source;
-	key.remote_port = incoming ? headers->ports.source : headers->ports.destination;
-	key.family = headers->family;
-	found = bpf_map_lookup_elem(&gone, &key);
-	if (!found)
+	if (!query)
 		return 0;
-	if (bpf_skb_load_bytes(skb, headers->transport + TCP_FLAGS, &flags, sizeof(flags)))
-		return 0;
-	if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN) {
-		/* Another connection between the same ends. */
-		bpf_map_delete_elem(&gone, &key);
-		return 0;
-	}
-	if (bpf_ktime_get_ns() - found->since > GONE_NS)
-		return 0;
-	/* What is forwarded may have an end of ours by address translation. */
-	if (!interface->loopback &&
-	    (incoming ? is_forwarded(skb, headers) : skb->ingress_ifindex != 0))
-		return 0;
-	return &found->owner;
+	__builtin_memcpy(query->key.local, incoming ? headers->destination : headers->source,
+			 sizeof(query->key.local));
+	__builtin_memcpy(query->key.remote, incoming ? headers->source : headers->destination,
+			 sizeof(query->key.remote));
+	query->key.local_port = incoming ? headers->ports.destination : headers->ports.source;
+	query->key.remote_port = incoming ? headers->ports.source : headers->ports.destination;
+	query->key.family = headers->family;
+	query->transport = headers->transport;
+	query->loopback = interface->loopback;
+	query->incoming = incoming;
+	return find_gone(skb) ? &query->owner : 0;
 #endif
 }
 
@@ -562,10 +607,9 @@ static __always_inline struct owner *owner_of_outgoing(struct __sk_buff *skb,
 						       const struct interface *interface)
 {
 	struct bpf_sock *sk = skb->sk, *full;
-	struct headers headers = {};
+	struct headers *headers;
 	struct owner *owner;
 	__u64 cookie = 0;
-	bool known;
 
 	if (sk) {
 		cookie = bpf_get_socket_cookie(skb);
@@ -573,17 +617,17 @@ static __always_inline struct owner *owner_of_outgoing(struct __sk_buff *skb,
 		if (owner)
 			return owner;
 	}
-	known = read_headers(skb, interface->raw, &headers);
+	headers = headers_of(skb, interface->raw);
 	if (sk) {
 		full = bpf_sk_fullsock(sk);
 		/* The kernel answers through raw sockets of its own for those in TIME_WAIT. */
 		if (full && full->type != SOCK_RAW) {
-			if (known)
-				adopt(skb, full, cookie, &headers);
+			if (headers)
+				adopt(skb, full, cookie, headers);
 			return bpf_map_lookup_elem(&owners, &cookie);
 		}
 	}
-	return known ? owner_by_headers(skb, &headers, interface, false) : 0;
+	return headers ? owner_by_headers(skb, headers, interface, false) : 0;
 }
 
 static __always_inline bool is_taken(const struct owner *owner)
@@ -598,17 +642,17 @@ static __always_inline bool is_taken(const struct owner *owner)
 static __always_inline struct owner *
 owner_of_incoming(struct __sk_buff *skb, const struct interface *interface, bool *sent)
 {
-	struct headers headers = {};
+	struct headers *headers = headers_of(skb, interface->raw);
 	struct owner *owner, *sender;
 
-	if (!read_headers(skb, interface->raw, &headers))
+	if (!headers)
 		return 0;
-	owner = owner_by_headers(skb, &headers, interface, true);
+	owner = owner_by_headers(skb, headers, interface, true);
 	if (!interface->loopback)
 		return owner;
 	if (is_taken(owner) && owner->pid)
 		return owner;
-	sender = owner_by_headers(skb, &headers, interface, false);
+	sender = owner_by_headers(skb, headers, interface, false);
 	if (!is_taken(sender))
 		return owner;
 	*sent = true;

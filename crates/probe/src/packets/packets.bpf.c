@@ -142,50 +142,81 @@ static __always_inline bool emit(struct __sk_buff *skb, void *ring, const struct
 	return false;
 }
 
-static __always_inline void capture(struct __sk_buff *skb, bool egress)
+/* The packet at hand: programs at TC hooks are not interrupted by one another. */
+struct current_packet {
+	struct packet head;
+	bool tagged;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct current_packet);
+} current_packets SEC(".maps");
+
+/*
+ * Puts this CPU's packet into the ring, and counts it. A global function, which the verifier looks
+ * at once and not for each way in which an owner is found: those are too many for that of
+ * Linux 5.10.
+ */
+__attribute__((noinline)) int record_packet(struct __sk_buff *skb)
 {
-	__u32 index = skb->ifindex;
-	struct interface *interface = bpf_map_lookup_elem(&interfaces, &index);
-	struct packet head = {};
+	__u32 zero = 0;
+	struct current_packet *packet = bpf_map_lookup_elem(&current_packets, &zero);
 	struct packet_counters *counters;
-	struct owner *owner;
-	bool tagged, sent = false;
 	void *ring;
 
-	if (!interface)
+	if (!packet)
+		return 0;
+	counters = &shared.counters[bpf_get_smp_processor_id() & (PACKET_SLOTS - 1)]
+				   [packet->head.interface & (MAX_INTERFACES - 1)];
+	__sync_fetch_and_add(&counters->seen, 1);
+	__sync_fetch_and_add(&counters->seen_bytes, packet->head.original);
+	ring = this_output(skb);
+	packet->head.ts = bpf_ktime_get_ns();
+	if (!ring || !emit(skb, ring, &packet->head, packet->tagged)) {
+		__sync_fetch_and_add(&counters->lost, 1);
+		__sync_fetch_and_add(&counters->lost_bytes, packet->head.original);
+	}
+	return 0;
+}
+
+static __always_inline void capture(struct __sk_buff *skb, bool egress)
+{
+	__u32 index = skb->ifindex, zero = 0;
+	struct interface *interface = bpf_map_lookup_elem(&interfaces, &index);
+	struct current_packet *packet = bpf_map_lookup_elem(&current_packets, &zero);
+	struct packet *head;
+	struct owner *owner;
+	bool sent = false;
+
+	if (!interface || !packet)
 		return;
 	if (egress)
 		owner = owner_of_outgoing(skb, interface);
 	else
 		owner = owner_of_incoming(skb, interface, &sent);
-	head.direction = egress || sent ? DIRECTION_SEND : DIRECTION_RECV;
 	if (configuration.filter && !is_taken(owner))
 		return;
+	head = &packet->head;
+	__builtin_memset(head, 0, sizeof(*head));
+	head->direction = egress || sent ? DIRECTION_SEND : DIRECTION_RECV;
 	if (owner) {
-		head.pid = owner->pid;
-		head.uid = owner->uid;
-		__builtin_memcpy(head.comm, owner->comm, sizeof(head.comm));
+		head->pid = owner->pid;
+		head->uid = owner->uid;
+		__builtin_memcpy(head->comm, owner->comm, sizeof(head->comm));
 	}
 
-	tagged = skb->vlan_present && !interface->raw;
-	head.interface = interface->number;
-	head.raw = interface->raw;
-	head.segment = skb->gso_size;
-	head.original = skb->len + (tagged ? TAG : 0);
-	head.len = head.original;
-	if (head.len > configuration.snaplen)
-		head.len = configuration.snaplen;
-
-	counters = &shared.counters[bpf_get_smp_processor_id() & (PACKET_SLOTS - 1)]
-				   [head.interface & (MAX_INTERFACES - 1)];
-	__sync_fetch_and_add(&counters->seen, 1);
-	__sync_fetch_and_add(&counters->seen_bytes, head.original);
-	ring = this_output(skb);
-	head.ts = bpf_ktime_get_ns();
-	if (!ring || !emit(skb, ring, &head, tagged)) {
-		__sync_fetch_and_add(&counters->lost, 1);
-		__sync_fetch_and_add(&counters->lost_bytes, head.original);
-	}
+	packet->tagged = skb->vlan_present && !interface->raw;
+	head->interface = interface->number;
+	head->raw = interface->raw;
+	head->segment = skb->gso_size;
+	head->original = skb->len + (packet->tagged ? TAG : 0);
+	head->len = head->original;
+	if (head->len > configuration.snaplen)
+		head->len = configuration.snaplen;
+	record_packet(skb);
 }
 
 SEC("tc")
