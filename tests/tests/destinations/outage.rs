@@ -43,7 +43,7 @@ fn assert_missing_is_counted(kind: &'static str, queue: &str, away: u64) {
         append(&place, b"\n");
         receiver = place.receive();
         wait_until_received(&place, size(&place) + 1);
-        reference.events(1_000);
+        reference.events(3_000);
     }
     let (captured, output) = reference.stop();
     drop(receiver);
@@ -81,7 +81,7 @@ fn assert_in_order(output: &[u8], received: &[u8], lives: &[u64]) {
         let text = String::from_utf8_lossy(&received[begin..end]);
         // The last line may be cut off.
         let places: Vec<usize> = text.lines().filter_map(|line| place.get(line).copied()).collect();
-        assert!(places.len() > 1_000, "{} lines by one connection", places.len());
+        assert!(places.len() > 500, "{} lines by one connection", places.len());
         assert!(
             places.is_sorted_by(|one, next| one < next),
             "by the connection that ended at {end}"
