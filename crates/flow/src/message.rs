@@ -152,11 +152,7 @@ impl Message {
                 if held.capacity() == 0 {
                     *held = ctx.shared.body_buffer(bytes);
                 }
-                if ctx.options.look_for_text {
-                    held.push(bytes);
-                } else {
-                    held.push_unseen(bytes);
-                }
+                hold(ctx, held, bytes);
                 return;
             }
             self.release(ctx);
@@ -215,11 +211,7 @@ impl Message {
                 let joined = if bytes.is_empty() {
                     event::Body::Borrowed(tail)
                 } else {
-                    if ctx.options.look_for_text {
-                        bytes.push(tail);
-                    } else {
-                        bytes.push_unseen(tail);
-                    }
+                    hold(ctx, bytes, tail);
                     if self.codings.is_empty() && bytes.len() >= LARGE {
                         event::Body::Held(kept.insert(Arc::new(std::mem::take(bytes))))
                     } else {
@@ -274,6 +266,14 @@ impl Message {
         let message = Self::begin(ctx, meta, head, codings, Presentation::Parts);
         message.finish(ctx, mark, body, &[], None);
         None
+    }
+}
+
+fn hold(ctx: &Context<'_>, held: &mut HeldBody, piece: &[u8]) {
+    if ctx.options.look_for_text {
+        held.push(piece);
+    } else {
+        held.push_unseen(piece);
     }
 }
 

@@ -41,6 +41,7 @@ struct transfer_ref {
 			COUNT(ring_full_events, 1);                                                \
 			if (transfer->is_string) {                                                 \
 				COUNT(ring_full_bytes, 1);                                         \
+				transfer->remaining = 0;                                           \
 				return false;                                                      \
 			}                                                                          \
 			COUNT(ring_full_bytes, len);                                               \
